@@ -1,0 +1,117 @@
+"""What people sign: the payloads of the envelopes in the ledger.
+
+Each statement is a frozen struct, canonical JSON (RFC 8785) in a DSSE envelope whose
+payload type is the struct's ``payload_type``. What a person sees is what they sign: an
+approval repeats the request by digest together with any narrowing, the policy version and
+the last ledger checkpoint the approver saw.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import msgspec
+
+from jupyter_aisec.ledger.bodies import Role
+from jupyter_aisec.people.keys import PublicKey
+
+
+class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The base: every statement names the log it is meant for, who signs, and when."""
+
+    payload_type: ClassVar[str]
+
+    origin: str  # of the ledger: a statement for one broker is worth nothing at another
+    person: str
+    at: str
+
+
+class Request(Statement):
+    payload_type: ClassVar[str] = "application/vnd.jupyter-aisec.request+json"
+
+    grant: str  # the new grant's id, made by the requester
+    artifacts: tuple[str, ...]  # sorted, distinct
+    seconds: int
+    reason: str
+    seat: str  # "session:<ulid>" or "job:<name>"
+    start: str | None = None  # a scheduled start
+    extends: str | None = None  # the grant that this one continues
+
+
+class Approval(Statement):
+    payload_type: ClassVar[str] = "application/vnd.jupyter-aisec.approval+json"
+
+    grant: str
+    request_sha256: str  # of the request's payload, as signed
+    artifacts: tuple[str, ...]  # as requested, or fewer
+    seconds: int  # as requested, or less
+    policy_version: int
+    checkpoint: str  # "<size>:<root, base64>" of the last ledger checkpoint the approver saw
+    comment: str = ""
+
+
+class Decision(Statement):
+    """Denying, withdrawing, returning or revoking a grant."""
+
+    payload_type: ClassVar[str] = "application/vnd.jupyter-aisec.decision+json"
+
+    action: Literal["deny", "withdraw", "return", "revoke"]
+    grant: str
+    reason: str = ""
+
+
+class Binding(Statement):
+    """A kernel takes a seat; signed by the person (their keeper), once per kernel start."""
+
+    payload_type: ClassVar[str] = "application/vnd.jupyter-aisec.binding+json"
+
+    grant: str
+    seat: str
+    kernel_key: PublicKey  # Ed25519, made inside the kernel
+    release_key: bytes  # HPKE public key (MLKEM768_X25519), made inside the kernel
+    isolation: Literal["none", "partial", "full"]
+    vouched: bool = False
+    missing: tuple[str, ...] = ()  # what a level below full lacks
+
+
+class Invitation(Statement):
+    payload_type: ClassVar[str] = "application/vnd.jupyter-aisec.invitation+json"
+
+    invites: str
+    roles: tuple[Role, ...]
+    token_sha256: str
+    expires: str
+
+
+class Removal(Statement):
+    payload_type: ClassVar[str] = "application/vnd.jupyter-aisec.removal+json"
+
+    removes: str
+
+
+class Enrolment(Statement):
+    """A key enrols itself (proof of possession); a second signature is by an enrolled key."""
+
+    payload_type: ClassVar[str] = "application/vnd.jupyter-aisec.enrolment+json"
+
+    key: PublicKey
+    token_sha256: str | None = None
+
+
+class KeyRevocation(Statement):
+    payload_type: ClassVar[str] = "application/vnd.jupyter-aisec.key-revocation+json"
+
+    key_id: str
+
+
+class Login(Statement):
+    payload_type: ClassVar[str] = "application/vnd.jupyter-aisec.login+json"
+
+    nonce: str
+
+
+class PolicyChange(Statement):
+    payload_type: ClassVar[str] = "application/vnd.jupyter-aisec.policy+json"
+
+    policy_sha256: str  # of the policy's canonical JSON
+    replaces: int  # the policy version it replaces

@@ -1,0 +1,217 @@
+"""What each type of ledger entry says: one frozen struct per type.
+
+The bodies carry what people and kernels signed as the envelopes they signed; the broker
+adds only what it decided. ``ENTRY_TYPES`` maps the type's name to its body.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from jupyter_aisec.people.dsse import Envelope
+from jupyter_aisec.people.keys import PublicKey
+
+Role = Literal["researcher", "approver", "admin"]
+EndedWhy = Literal["expired", "revoked", "returned", "denied", "withdrawn", "lapsed"]
+
+
+class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The base of all bodies."""
+
+
+class Founder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A first person, pinned by the genesis entry."""
+
+    name: str
+    roles: tuple[Role, ...]
+    key: PublicKey
+
+
+class Genesis(Body):
+    """The first entry: everything trust starts from."""
+
+    origin: str  # the log's name, as in its signed ledger checkpoints
+    log_key: str  # C2SP verifier key (Ed25519) of the ledger checkpoints
+    broker_key: PublicKey  # Ed25519: releases, countersignatures, provenance
+    model_key: PublicKey  # P-256: OpenSSF Model Signing
+    seal_key: bytes  # HPKE public key (MLKEM768_X25519) to which new data keys are sent
+    people: tuple[Founder, ...]
+    policy: dict[str, Any]
+
+
+class PersonInvited(Body):
+    """An admin added a person; whoever holds the one-time token enrols the first key."""
+
+    person: str
+    roles: tuple[Role, ...]
+    token_sha256: str
+    expires: str
+    by: Envelope
+
+
+class PersonRemoved(Body):
+    person: str
+    by: Envelope
+
+
+class KeyEnrolled(Body):
+    """A person's signing key. ``token_sha256`` names the invitation used, if any."""
+
+    person: str
+    key: PublicKey
+    by: Envelope
+    token_sha256: str | None = None
+
+
+class KeyRevoked(Body):
+    person: str
+    key_id: str
+    by: Envelope
+
+
+class SessionOpened(Body):
+    """A log-in: the bearer token with this digest speaks for the person until ``expires``."""
+
+    person: str
+    token_sha256: str
+    expires: str
+    by: Envelope
+
+
+class PolicyApplied(Body):
+    policy: dict[str, Any]
+    by: Envelope  # signed by as many admins as the policy in force demands
+
+
+class ArtifactSealed(Body):
+    """A version of an artifact: its signed manifest, and the digests of its wrapped keys."""
+
+    artifact: str
+    version: int
+    seal_id: str
+    url: str
+    manifest: Envelope
+    wrapped_sha256: dict[str, str]  # key id -> SHA-256 of the wrapped key in the broker's table
+    by: str  # the person who answers for it: the sealer, or the holder of the sealing seat
+
+
+class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What policy decided about a request, and why."""
+
+    approvals: int  # how many distinct approvers
+    approvers: tuple[str, ...]  # who was asked: names at the time of the request
+    seconds: int  # the longest time the rules allow for it
+    isolation: Literal["none", "partial", "full"]  # the least isolation level
+    pending_until: str
+    policy_version: int
+    reasons: tuple[str, ...]
+
+
+class GrantRequested(Body):
+    grant: str
+    request: Envelope
+    terms: Terms
+
+
+class GrantApproved(Body):
+    """The approval, with a second signature by the broker over the same payload."""
+
+    grant: str
+    approval: Envelope
+
+
+class GrantDenied(Body):
+    grant: str
+    statement: Envelope
+
+
+class GrantWithdrawn(Body):
+    grant: str
+    statement: Envelope
+
+
+class GrantReturned(Body):
+    grant: str
+    statement: Envelope
+
+
+class GrantRevoked(Body):
+    grant: str
+    statement: Envelope
+
+
+class SeatBound(Body):
+    """A kernel took the seat: signed by the person, naming the kernel's two public keys."""
+
+    grant: str
+    binding: Envelope
+
+
+class KeysReleased(Body):
+    """Data keys of one artifact version, encrypted to one bound kernel."""
+
+    grant: str
+    action: str  # the kernel's unique action id
+    request_sha256: str  # of the request's content: a repeat must be equal
+    artifact: str
+    version: int
+    seal_id: str
+    key_ids: tuple[str, ...]
+    kernel: str  # key id of the bound signing key
+    approvals: int  # how many approvals the rules demanded: zero is said aloud
+
+
+class EndingConfirmed(Body):
+    """The keeper (or the kernel itself) confirmed that keys and buffers are gone."""
+
+    grant: str
+    kernel: str
+    how: Literal["wiped", "killed", "exited"]
+
+
+class RunRecorded(Body):
+    """A run's statement, signed by the broker after comparing both observers."""
+
+    run: str
+    grant: str | None
+    kernel: str
+    seal_ids: tuple[str, ...]
+    record_sha256: str
+    observation_sha256: str | None
+    differences: int
+    statement_sha256: str  # of the statement's payload
+
+
+class ActionRefused(Body):
+    """A refused decision, kept because the attempt itself matters."""
+
+    person: str
+    action: str
+    subject: str
+    code: str
+    what: str
+
+
+ENTRY_TYPES: dict[str, type[Body]] = {
+    "genesis": Genesis,
+    "person.invited": PersonInvited,
+    "person.removed": PersonRemoved,
+    "key.enrolled": KeyEnrolled,
+    "key.revoked": KeyRevoked,
+    "session.opened": SessionOpened,
+    "policy.applied": PolicyApplied,
+    "artifact.sealed": ArtifactSealed,
+    "grant.requested": GrantRequested,
+    "grant.approved": GrantApproved,
+    "grant.denied": GrantDenied,
+    "grant.withdrawn": GrantWithdrawn,
+    "grant.returned": GrantReturned,
+    "grant.revoked": GrantRevoked,
+    "seat.bound": SeatBound,
+    "keys.released": KeysReleased,
+    "ending.confirmed": EndingConfirmed,
+    "run.recorded": RunRecorded,
+    "action.refused": ActionRefused,
+}
