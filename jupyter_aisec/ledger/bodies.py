@@ -29,7 +29,7 @@ class Founder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     key: PublicKey
 
 
-class Genesis(Body):
+class Genesis(Body, frozen=True, kw_only=True):
     """The first entry: everything trust starts from."""
 
     origin: str  # the log's name, as in its signed ledger checkpoints
@@ -41,7 +41,7 @@ class Genesis(Body):
     policy: dict[str, Any]
 
 
-class PersonInvited(Body):
+class PersonInvited(Body, frozen=True, kw_only=True):
     """An admin added a person; whoever holds the one-time token enrols the first key."""
 
     person: str
@@ -51,12 +51,12 @@ class PersonInvited(Body):
     by: Envelope
 
 
-class PersonRemoved(Body):
+class PersonRemoved(Body, frozen=True, kw_only=True):
     person: str
     by: Envelope
 
 
-class KeyEnrolled(Body):
+class KeyEnrolled(Body, frozen=True, kw_only=True):
     """A person's signing key. ``token_sha256`` names the invitation used, if any."""
 
     person: str
@@ -65,13 +65,13 @@ class KeyEnrolled(Body):
     token_sha256: str | None = None
 
 
-class KeyRevoked(Body):
+class KeyRevoked(Body, frozen=True, kw_only=True):
     person: str
     key_id: str
     by: Envelope
 
 
-class SessionOpened(Body):
+class SessionOpened(Body, frozen=True, kw_only=True):
     """A log-in: the bearer token with this digest speaks for the person until ``expires``."""
 
     person: str
@@ -80,12 +80,12 @@ class SessionOpened(Body):
     by: Envelope
 
 
-class PolicyApplied(Body):
+class PolicyApplied(Body, frozen=True, kw_only=True):
     policy: dict[str, Any]
     by: Envelope  # signed by as many admins as the policy in force demands
 
 
-class ArtifactSealed(Body):
+class ArtifactSealed(Body, frozen=True, kw_only=True):
     """A version of an artifact: its signed manifest, and the digests of its wrapped keys."""
 
     artifact: str
@@ -109,47 +109,47 @@ class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     reasons: tuple[str, ...]
 
 
-class GrantRequested(Body):
+class GrantRequested(Body, frozen=True, kw_only=True):
     grant: str
     request: Envelope
     terms: Terms
 
 
-class GrantApproved(Body):
+class GrantApproved(Body, frozen=True, kw_only=True):
     """The approval, with a second signature by the broker over the same payload."""
 
     grant: str
     approval: Envelope
 
 
-class GrantDenied(Body):
+class GrantDenied(Body, frozen=True, kw_only=True):
     grant: str
     statement: Envelope
 
 
-class GrantWithdrawn(Body):
+class GrantWithdrawn(Body, frozen=True, kw_only=True):
     grant: str
     statement: Envelope
 
 
-class GrantReturned(Body):
+class GrantReturned(Body, frozen=True, kw_only=True):
     grant: str
     statement: Envelope
 
 
-class GrantRevoked(Body):
+class GrantRevoked(Body, frozen=True, kw_only=True):
     grant: str
     statement: Envelope
 
 
-class SeatBound(Body):
+class SeatBound(Body, frozen=True, kw_only=True):
     """A kernel took the seat: signed by the person, naming the kernel's two public keys."""
 
     grant: str
     binding: Envelope
 
 
-class KeysReleased(Body):
+class KeysReleased(Body, frozen=True, kw_only=True):
     """Data keys of one artifact version, encrypted to one bound kernel."""
 
     grant: str
@@ -163,7 +163,7 @@ class KeysReleased(Body):
     approvals: int  # how many approvals the rules demanded: zero is said aloud
 
 
-class EndingConfirmed(Body):
+class EndingConfirmed(Body, frozen=True, kw_only=True):
     """The keeper (or the kernel itself) confirmed that keys and buffers are gone."""
 
     grant: str
@@ -171,7 +171,7 @@ class EndingConfirmed(Body):
     how: Literal["wiped", "killed", "exited"]
 
 
-class RunRecorded(Body):
+class RunRecorded(Body, frozen=True, kw_only=True):
     """A run's statement, signed by the broker after comparing both observers."""
 
     run: str
@@ -184,7 +184,7 @@ class RunRecorded(Body):
     statement_sha256: str  # of the statement's payload
 
 
-class ActionRefused(Body):
+class ActionRefused(Body, frozen=True, kw_only=True):
     """A refused decision, kept because the attempt itself matters."""
 
     person: str

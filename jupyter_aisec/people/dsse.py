@@ -25,7 +25,11 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class Envelope(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename={"payload_type": "payloadType"}
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    rename={"payload_type": "payloadType"},
 ):
     payload: bytes
     payload_type: str

@@ -17,9 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from jupyter_aisec.errors import MalformedError, SignatureError
 
-__all__ = ["PublicKey", "SigningKey"]
+__all__ = ["KeyKind", "PublicKey", "SigningKey"]
 
 KeyKind = Literal["ed25519", "p256"]
+_PublicKeys = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
+_PrivateKeys = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 _ECDSA = ec.ECDSA(hashes.SHA256())
 
 
@@ -29,25 +31,40 @@ class PublicKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     kind: KeyKind
     spki: bytes
 
+    @classmethod
+    def from_raw(cls, raw: bytes) -> PublicKey:
+        """The Ed25519 key with these 32 bytes (RFC 8032); raises MalformedError."""
+        try:
+            key = ed25519.Ed25519PublicKey.from_public_bytes(raw)
+        except ValueError as error:
+            raise MalformedError("An Ed25519 public key has 32 bytes.") from error
+        return cls(kind="ed25519", spki=_spki(key))
+
     @property
     def key_id(self) -> str:
+        """``sha256:`` and the digest of the SubjectPublicKeyInfo in hex."""
         return "sha256:" + hashlib.sha256(self.spki).hexdigest()
 
-    def load(self) -> ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey:
+    def load(self) -> _PublicKeys:
         """The key as ``cryptography`` has it; raises MalformedError unless it is of its kind."""
         try:
             key = serialization.load_der_public_key(self.spki)
         except Exception as error:  # the loader raises ValueError, TypeError and its own
             raise MalformedError("A public key cannot be read.") from error
-        if self.kind == "ed25519" and isinstance(key, ed25519.Ed25519PublicKey):
-            return key
         if (
-            self.kind == "p256"
-            and isinstance(key, ec.EllipticCurvePublicKey)
-            and isinstance(key.curve, ec.SECP256R1)
+            not isinstance(key, _PublicKeys)
+            or _kind_of(key) != self.kind
+            or _spki(key) != self.spki  # one key, one id: a compressed point would be a second
         ):
-            return key
-        raise MalformedError(f"A public key is not of the kind {self.kind} that it says.")
+            raise MalformedError(f"A public key is not of the kind {self.kind} that it says.")
+        return key
+
+    def raw(self) -> bytes:
+        """The 32 bytes of an Ed25519 key (RFC 8032); raises MalformedError for P-256."""
+        key = self.load()
+        if not isinstance(key, ed25519.Ed25519PublicKey):
+            raise MalformedError("Only an Ed25519 key has a raw form here.")
+        return key.public_bytes_raw()
 
     def verify(self, signature: bytes, message: bytes) -> None:
         """Raises SignatureError unless ``signature`` over ``message`` is by this key."""
@@ -72,18 +89,18 @@ class PublicKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class SigningKey:
     """A private key of one of the kinds; never shows itself in a repr."""
 
-    def __init__(self, private: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey) -> None:
+    def __init__(self, private: _PrivateKeys) -> None:
+        """Raises MalformedError for a curve that is not used here."""
+        public = private.public_key()
+        kind = _kind_of(public)
+        if kind is None:
+            raise MalformedError("A private key is of a kind that is not used here.")
         self._private = private
-        kind: KeyKind = "ed25519" if isinstance(private, ed25519.Ed25519PrivateKey) else "p256"
-        self.public = PublicKey(
-            kind=kind,
-            spki=private.public_key().public_bytes(
-                serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-            ),
-        )
+        self.public = PublicKey(kind=kind, spki=_spki(public))
 
     @classmethod
     def generate(cls, kind: KeyKind = "ed25519") -> SigningKey:
+        """A fresh key."""
         if kind == "ed25519":
             return cls(ed25519.Ed25519PrivateKey.generate())
         return cls(ec.generate_private_key(ec.SECP256R1()))
@@ -95,11 +112,9 @@ class SigningKey:
             private = serialization.load_der_private_key(pkcs8, password=None)
         except Exception as error:  # see PublicKey.load
             raise MalformedError("A private key cannot be read.") from error
-        if not isinstance(private, ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey):
+        if not isinstance(private, _PrivateKeys):
             raise MalformedError("A private key is of a kind that is not used here.")
-        key = cls(private)
-        key.public.load()  # refuses other curves
-        return key
+        return cls(private)
 
     def to_bytes(self) -> bytes:
         """PKCS #8 in DER, unencrypted: for a key store only."""
@@ -110,14 +125,27 @@ class SigningKey:
         )
 
     @property
-    def private(self) -> ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey:
+    def private(self) -> _PrivateKeys:
         """The key as ``cryptography`` has it, for libraries that sign themselves."""
         return self._private
 
     def sign(self, message: bytes) -> bytes:
+        """A signature: 64 bytes for Ed25519, DER for P-256 (ECDSA with SHA-256)."""
         if isinstance(self._private, ed25519.Ed25519PrivateKey):
             return self._private.sign(message)
         return self._private.sign(message, _ECDSA)
 
     def __repr__(self) -> str:
         return f"<SigningKey {self.public.key_id[:19]}…>"
+
+
+def _kind_of(key: _PublicKeys) -> KeyKind | None:
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return "ed25519"
+    return "p256" if isinstance(key.curve, ec.SECP256R1) else None
+
+
+def _spki(key: _PublicKeys) -> bytes:
+    return key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )

@@ -1,0 +1,69 @@
+"""The append-only Merkle log: entries, tree, proofs, signed ledger checkpoints. Pure."""
+
+from jupyter_aisec.ledger.bodies import ENTRY_TYPES, Body
+from jupyter_aisec.ledger.checkpoint import (
+    Checkpoint,
+    open_checkpoint,
+    parse_checkpoint,
+    sign_checkpoint,
+)
+from jupyter_aisec.ledger.entry import SALT_SIZE, Entry, make_entry
+from jupyter_aisec.ledger.merkle import (
+    HASH_SIZE,
+    Tree,
+    consistency_proof,
+    inclusion_proof,
+    leaf_hash,
+    root_of,
+    verify_consistency,
+    verify_inclusion,
+)
+from jupyter_aisec.ledger.note import (
+    NoteSigner,
+    VerifierKey,
+    open_note,
+    parse_verifier_key,
+    sign_note,
+)
+from jupyter_aisec.ledger.proof import LedgerProof, parse_proof
+from jupyter_aisec.ledger.tiles import (
+    TILE_WIDTH,
+    TileRef,
+    entry_bundle,
+    parse_tile_path,
+    tile_hashes,
+    tiles_of,
+)
+
+__all__ = [
+    "ENTRY_TYPES",
+    "HASH_SIZE",
+    "SALT_SIZE",
+    "TILE_WIDTH",
+    "Body",
+    "Checkpoint",
+    "Entry",
+    "LedgerProof",
+    "NoteSigner",
+    "TileRef",
+    "Tree",
+    "VerifierKey",
+    "consistency_proof",
+    "entry_bundle",
+    "inclusion_proof",
+    "leaf_hash",
+    "make_entry",
+    "open_checkpoint",
+    "open_note",
+    "parse_checkpoint",
+    "parse_proof",
+    "parse_tile_path",
+    "parse_verifier_key",
+    "root_of",
+    "sign_checkpoint",
+    "sign_note",
+    "tile_hashes",
+    "tiles_of",
+    "verify_consistency",
+    "verify_inclusion",
+]
