@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from jupyter_aisec.people.directory import Role as Role
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.people.keys import PublicKey
 
-Role = Literal["researcher", "approver", "admin"]
 EndedWhy = Literal["expired", "revoked", "returned", "denied", "withdrawn", "lapsed"]
 
 

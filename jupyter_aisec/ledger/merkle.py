@@ -7,6 +7,7 @@ iterative form. A proof must be exactly as long as the sizes ask for.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable, Sequence
 
@@ -149,14 +150,12 @@ class Tree:
 
     def _range_hash(self, start: int, end: int) -> bytes:
         """MTH of the leaves ``start`` to ``end`` - 1, where ``start`` begins a subtree."""
-        hash_: bytes | None = None
+        parts: list[bytes] = []
         while end > start:  # the smallest complete subtree, at the right end, comes first
             level = ((end - start) & -(end - start)).bit_length() - 1
-            left = self.subtree(level, (end - 1) >> level)
-            hash_ = left if hash_ is None else _node_hash(left, hash_)
+            parts.append(self.subtree(level, (end - 1) >> level))
             end -= 1 << level
-        assert hash_ is not None, "only ranges that hold a leaf are asked for"
-        return hash_
+        return functools.reduce(lambda right, left: _node_hash(left, right), parts)
 
 
 def _split(size: int) -> int:
