@@ -1,0 +1,28 @@
+"""Talking to the broker: as a person, with a key of one's own, and as a bound kernel."""
+
+from jupyter_aisec.client.events import Event
+from jupyter_aisec.client.home import Account, Home, Session
+from jupyter_aisec.client.http import BearerAuth, Http
+from jupyter_aisec.client.kernel import KernelClient, Release
+from jupyter_aisec.client.person import PersonClient
+from jupyter_aisec.client.trust import Trust, parse_trust
+from jupyter_aisec.client.views import ApprovalView, ArtifactView, GrantView, Lease, Who
+
+__all__ = [
+    "Account",
+    "ApprovalView",
+    "ArtifactView",
+    "BearerAuth",
+    "Event",
+    "GrantView",
+    "Home",
+    "Http",
+    "KernelClient",
+    "Lease",
+    "PersonClient",
+    "Release",
+    "Session",
+    "Trust",
+    "Who",
+    "parse_trust",
+]

@@ -1,0 +1,59 @@
+"""Server-sent events (WHATWG HTML, "Server-sent events") from the broker or the relay."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from jupyter_aisec.client.http import Http
+from jupyter_aisec.client.views import as_view
+from jupyter_aisec.errors import BrokerUnreachableError
+
+__all__ = ["Event", "follow", "parse_events"]
+
+PATIENCE_SECONDS = 60.0  # how long a broker may be away before the reader is told
+_FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something was logged: the entry's index, its time and type, and the grant concerned."""
+
+    index: int
+    at: str
+    type: str
+    grant: str | None = None
+
+
+def parse_events(lines: Iterator[str]) -> Iterator[Any]:
+    """The parsed ``data`` of each event; comments and other fields are skipped."""
+    data: list[str] = []
+    for line in lines:
+        if line.startswith("data:"):
+            data.append(line[5:].removeprefix(" "))
+        elif not line and data:
+            yield msgspec.json.decode("\n".join(data))
+            data.clear()
+
+
+def follow(http: Http, path: str, after: int | None) -> Iterator[Event]:
+    """Events after the entry ``after``, without end; a broken stream is taken up where it broke.
+
+    Raises BrokerUnreachableError when the broker stays away for a minute.
+    """
+    wait, away_since = _FIRST_WAIT, None
+    while True:
+        try:
+            params = {} if after is None else {"after": after}
+            for data in parse_events(http.lines(path, params)):
+                event = as_view(data, Event)
+                after, wait, away_since = event.index, _FIRST_WAIT, None
+                yield event
+        except BrokerUnreachableError:
+            away_since = away_since or time.monotonic()
+            if time.monotonic() - away_since > PATIENCE_SECONDS:
+                raise
+        time.sleep(wait)
+        wait = min(2 * wait, _LONGEST_WAIT)

@@ -1,0 +1,169 @@
+"""A person's home (``AISEC_HOME``): who they are, their signing key, session and pins.
+
+::
+
+    account.json     name and broker
+    trust.json       the broker's trust file, pinned at the first contact
+    checkpoint       the last ledger checkpoint seen, as signed
+    secrets/         signing key and session token (0600), unless the OS keyring keeps them
+
+The folder is 0700. Nothing here speaks to a broker.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+
+from jupyter_aisec.client.secrets import Secrets, choose_secrets, write_private
+from jupyter_aisec.client.trust import Trust, parse_trust
+from jupyter_aisec.errors import IdentityError, KeyStoreError, MalformedError
+from jupyter_aisec.people.keys import SigningKey
+
+__all__ = ["DEFAULT_BROKER", "Account", "Home", "Session", "take_token"]
+
+DEFAULT_BROKER = "http://127.0.0.1:8787"
+_KEY = "signing-key"
+_SESSION = "session"
+T = TypeVar("T")
+
+
+class Account(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Whose home this is: a person at a broker (either may not be known yet)."""
+
+    person: str | None = None
+    broker: str | None = None
+
+
+class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An open session: the bearer token, never shown, and when it ends (RFC 3339)."""
+
+    token: str
+    expires: str
+    person: str
+
+    def __repr__(self) -> str:
+        return f"<Session of {self.person} until {self.expires}>"
+
+
+class Home:
+    """One person's state on this machine."""
+
+    def __init__(self, folder: Path | str | None = None) -> None:
+        """The home in ``folder``; by default ``AISEC_HOME`` or the platform's data folder."""
+        self.folder = Path(folder or os.environ.get("AISEC_HOME") or _default()).absolute()
+        self._secrets: Secrets | None = None
+
+    def __repr__(self) -> str:
+        return f"<Home {self.folder}>"
+
+    @property
+    def secrets_kind(self) -> Literal["keyring", "file"]:
+        """Where the secrets of this home are kept."""
+        return self._store().kind
+
+    # -- who
+
+    def account(self) -> Account:
+        data = self._read("account.json")
+        return Account() if data is None else _decode(data, Account, "account.json")
+
+    def keep_account(self, account: Account) -> None:
+        self._write("account.json", msgspec.json.format(msgspec.json.encode(account)))
+
+    def broker(self) -> str:
+        """The broker's URL: ``AISEC_BROKER``, else the one logged in to, else the default."""
+        return os.environ.get("AISEC_BROKER") or self.account().broker or DEFAULT_BROKER
+
+    # -- the signing key
+
+    def has_key(self) -> bool:
+        return self._store().read(_KEY) is not None
+
+    def key(self) -> SigningKey:
+        """The person's signing key; raises IdentityError where there is none."""
+        data = self._store().read(_KEY)
+        if data is None:
+            raise IdentityError(
+                f"There is no signing key in {self.folder}.",
+                next="Log in with the one-time token an admin gave you: `aisec login --token …`.",
+                code="no-key",
+            )
+        return SigningKey.from_bytes(data)
+
+    def keep_key(self, key: SigningKey) -> None:
+        self._store().write(_KEY, key.to_bytes())
+
+    # -- the session
+
+    def session(self) -> Session | None:
+        data = self._store().read(_SESSION)
+        return None if data is None else _decode(data, Session, "the session")
+
+    def keep_session(self, session: Session | None) -> None:
+        if session is None:
+            self._store().delete(_SESSION)
+        else:
+            self._store().write(_SESSION, msgspec.json.encode(session))
+
+    # -- what is pinned
+
+    def trust(self) -> Trust | None:
+        data = self._read("trust.json")
+        return None if data is None else parse_trust(data)
+
+    def keep_trust(self, trust: Trust) -> None:
+        self._write("trust.json", msgspec.json.format(msgspec.json.encode(trust)) + b"\n")
+
+    def checkpoint(self) -> str | None:
+        """The last signed ledger checkpoint seen from this home."""
+        data = self._read("checkpoint")
+        return None if data is None else data.decode()
+
+    def keep_checkpoint(self, note: str) -> None:
+        self._write("checkpoint", note.encode())
+
+    # -- files
+
+    def _store(self) -> Secrets:
+        if self._secrets is None:
+            self._secrets = choose_secrets(self.folder / "secrets")
+        return self._secrets
+
+    def _read(self, name: str) -> bytes | None:
+        try:
+            return (self.folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise KeyStoreError(
+                f"{self.folder / name} cannot be read: {error.strerror}.",
+                next="Point AISEC_HOME at a folder of your own.",
+                code="home-unreadable",
+            ) from error
+
+    def _write(self, name: str, data: bytes) -> None:
+        write_private(self.folder / name, data)
+
+
+def take_token() -> str | None:
+    """``AISEC_TOKEN``, removed from the environment so that no child inherits it."""
+    return os.environ.pop("AISEC_TOKEN", None) or None
+
+
+def _default() -> Path:
+    import platformdirs
+
+    return platformdirs.user_data_path("jupyter-aisec")
+
+
+def _decode(data: bytes, type_: type[T], what: str) -> T:
+    try:
+        return msgspec.json.decode(data, type=type_)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise MalformedError(
+            f"{what} in this AISEC_HOME cannot be read.", next="Log in again: `aisec login`."
+        ) from error

@@ -1,0 +1,223 @@
+"""HTTP to the broker: one session, bounded answers, errors as our own.
+
+Only what may be repeated is retried: GETs always, POSTs where the caller says that the
+broker tells a repeat from a second action (kernel requests carry an action id). Redirects
+are not followed, since they would carry the bearer token elsewhere. No exception that
+leaves here holds a request or its headers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from urllib3.util import Retry
+
+from jupyter_aisec.errors import (
+    AisecError,
+    BrokerFaultError,
+    BrokerUnreachableError,
+    ConflictError,
+    IdentityError,
+    MalformedError,
+    NotFoundError,
+    RefusedError,
+    UsageError,
+)
+
+__all__ = ["BearerAuth", "Http"]
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 60.0
+ANSWER_BYTES = 64 * 1024 * 1024  # the largest honest answer is a ledger export's page
+_PIECE = 64 * 1024
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_BY_STATUS: dict[int, type[AisecError]] = {
+    400: MalformedError,
+    401: IdentityError,
+    403: RefusedError,
+    404: NotFoundError,
+    409: ConflictError,
+    422: MalformedError,
+}
+
+
+class BearerAuth(AuthBase):
+    """Puts the token in the request at the last moment, and never shows it."""
+
+    def __init__(self, token: Callable[[], str | None]) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        token = self._token()
+        if token is not None:
+            request.headers["Authorization"] = f"Bearer {token}"
+        return request
+
+    def __repr__(self) -> str:
+        return "<BearerAuth>"
+
+
+class Http:
+    """Requests to one broker (or to the keeper's relay, which looks the same)."""
+
+    def __init__(
+        self, url: str, *, auth: AuthBase | None = None, repeatable_posts: bool = False
+    ) -> None:
+        """``url`` is the broker's base URL; ``repeatable_posts`` allows POSTs to be retried."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+            raise UsageError(
+                f"{url[:200]!r} is not the URL of a broker.",
+                next="Set AISEC_BROKER to one like http://127.0.0.1:8787.",
+                code="broker-url-invalid",
+            )
+        self.url = url.rstrip("/")
+        self._session = requests.Session()
+        # A proxy for the outside world must not see what goes to this machine.
+        self._session.trust_env = parts.hostname not in _LOOPBACK
+        # An explicit auth, even an empty one, keeps requests from reading ~/.netrc.
+        self._session.auth = auth or BearerAuth(lambda: None)
+        self._session.headers.update({"Accept": "application/json", "User-Agent": "jupyter-aisec"})
+        retry = Retry(
+            total=2,
+            backoff_factor=0.1,
+            status_forcelist=(502, 503, 504),
+            allowed_methods={"GET", "POST"} if repeatable_posts else {"GET"},
+            raise_on_status=False,
+        )
+        adapter = HTTPAdapter(max_retries=retry)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+
+    def __repr__(self) -> str:
+        return f"<Http {self.url}>"
+
+    def close(self) -> None:
+        self._session.close()
+
+    def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
+        """The JSON answer to a GET."""
+        return self._json(self._bytes("GET", path, params=params))
+
+    def get_bytes(self, path: str, params: Mapping[str, Any] | None = None) -> bytes:
+        """The answer to a GET as it is (text of the ledger, tiles)."""
+        return self._bytes("GET", path, params=params)
+
+    def post(self, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
+        """The JSON answer to a POST of ``body`` (a Struct or plain JSON types)."""
+        data = msgspec.json.encode({} if body is None else body)
+        return self._json(self._bytes("POST", path, data=data, headers=headers))
+
+    def lines(
+        self, path: str, params: Mapping[str, Any] | None = None, *, silence: float = READ_SECONDS
+    ) -> Iterator[str]:
+        """The lines of a stream that stays open, ending when it does.
+
+        Raises BrokerUnreachableError where it breaks off, or after ``silence`` seconds
+        without a byte.
+        """
+        response = self._send(
+            "GET", path, params=params, headers={"Accept": "text/event-stream"}, silence=silence
+        )
+        with response:
+            self._raise_for(response)
+            try:
+                for line in response.iter_lines(chunk_size=None, decode_unicode=True):
+                    yield line if isinstance(line, str) else line.decode(errors="replace")
+            except requests.RequestException:
+                raise self._unreachable() from None
+
+    # -- one request
+
+    def _bytes(self, method: str, path: str, **options: Any) -> bytes:
+        with self._send(method, path, **options) as response:
+            self._raise_for(response)
+            return self._content(response)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        data: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        silence: float = READ_SECONDS,
+    ) -> requests.Response:
+        sent = dict(headers or {})
+        if data is not None:
+            sent["Content-Type"] = "application/json"
+        try:
+            return self._session.request(
+                method,
+                self.url + path,
+                params=params,
+                data=data,
+                headers=sent,
+                timeout=(CONNECT_SECONDS, silence),
+                allow_redirects=False,
+                stream=True,
+            )
+        except requests.RequestException:  # holds the request, and so the token: dropped
+            raise self._unreachable() from None
+
+    def _content(self, response: requests.Response) -> bytes:
+        content = bytearray()
+        try:
+            for piece in response.iter_content(_PIECE):
+                content += piece
+                if len(content) > ANSWER_BYTES:
+                    raise self._fault(f"an answer above {ANSWER_BYTES // 1024**2} MiB")
+        except requests.RequestException:
+            raise self._unreachable() from None
+        return bytes(content)
+
+    def _json(self, data: bytes) -> Any:
+        try:
+            return msgspec.json.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise self._fault("something that is not JSON") from None
+
+    # -- errors
+
+    def _raise_for(self, response: requests.Response) -> None:
+        if 200 <= response.status_code < 300:
+            return
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip()
+        if kind != "application/problem+json":
+            raise self._fault(f"status {response.status_code}")
+        problem = self._json(self._content(response))
+        raise _from_problem(problem if isinstance(problem, dict) else {}, response.status_code)
+
+    def _unreachable(self) -> BrokerUnreachableError:
+        return BrokerUnreachableError(
+            f"The broker at {self.url} cannot be reached.",
+            next="Start one with `aisec broker start`, or set AISEC_BROKER to the URL of yours.",
+        )
+
+    def _fault(self, what: str) -> BrokerFaultError:
+        return BrokerFaultError(
+            f"{self.url} answered with {what}: it may not be a broker.",
+            next="Check AISEC_BROKER, and the broker's own log.",
+        )
+
+
+def _classes(base: type[AisecError]) -> Iterator[type[AisecError]]:
+    yield base
+    for sub in base.__subclasses__():
+        yield from _classes(sub)
+
+
+def _from_problem(problem: dict[str, Any], status: int) -> AisecError:
+    """The error that an RFC 9457 problem tells of, of the class its code or status names."""
+    code = str(problem.get("code") or "broker-fault")
+    by_code = {kind.default_code: kind for kind in _classes(AisecError)}
+    kind = by_code.get(code) or _BY_STATUS.get(status, BrokerFaultError)
+    what = str(problem.get("detail") or problem.get("title") or f"Status {status}.")
+    return kind(what, next=str(problem.get("next") or ""), code=code)

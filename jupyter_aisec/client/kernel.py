@@ -1,0 +1,251 @@
+"""A kernel at the broker: its requests carry its own signature, its keys stay inside it.
+
+Requests are signed by RFC 9421 with the key the seat was bound to. Each has an action id, so
+that one whose answer was lost can be repeated and one that was recorded by somebody else
+gains nothing. What the broker releases is encrypted to the kernel (HPKE) and signed by the
+broker over its ledger entry; both are checked before a key is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import requests
+from http_message_signatures import HTTPMessageSigner
+from http_message_signatures.algorithms import ED25519
+from http_message_signatures.resolvers import MappingKeyResolver
+from requests.auth import AuthBase
+
+from jupyter_aisec.client.http import BearerAuth, Http
+from jupyter_aisec.client.trust import Trust
+from jupyter_aisec.client.views import ArtifactView, GrantView, as_view
+from jupyter_aisec.errors import SignatureError
+from jupyter_aisec.ids import new_id
+from jupyter_aisec.ledger.checkpoint import open_checkpoint
+from jupyter_aisec.people import dsse
+from jupyter_aisec.people.canonical import canonical
+from jupyter_aisec.people.keys import SigningKey
+from jupyter_aisec.sealed.release import ReleaseKey, deposit_info, release_info, seal_key
+
+__all__ = ["KernelAuth", "KernelClient", "Release"]
+
+LABEL = "aisec"
+TAG = "jupyter-aisec"
+ACTION_HEADER = "Aisec-Action"
+COVERED = ("@method", "@path", "@query", "content-digest", "aisec-action")
+
+
+class KernelAuth(AuthBase):
+    """Signs each request that carries an action id; the rest pass as they are."""
+
+    def __init__(self, key: SigningKey, bearer: BearerAuth | None = None) -> None:
+        key_id = key.public.key_id
+        self._key_id = key_id
+        self._bearer = bearer
+        self._signer = HTTPMessageSigner(
+            signature_algorithm=ED25519,
+            key_resolver=MappingKeyResolver(public_keys={}, private_keys={key_id: key.private}),
+        )
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if ACTION_HEADER in request.headers:
+            self._signer.sign(
+                request,
+                key_id=self._key_id,
+                label=LABEL,
+                tag=TAG,
+                covered_component_ids=COVERED,
+                body=_content(request),
+            )
+        return request if self._bearer is None else self._bearer(request)
+
+    def __repr__(self) -> str:
+        return f"<KernelAuth {self._key_id[:19]}…>"
+
+
+def _content(request: requests.PreparedRequest) -> bytes:
+    body = request.body or b""
+    return body if isinstance(body, bytes) else body.encode()
+
+
+class ReleaseStatement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the broker signs over each key release."""
+
+    entry: int  # the index of the ledger entry that logged it
+    action: str
+    grant: str
+    seal_id: str
+    kernel: str
+    keys_sha256: str  # of the canonical JSON of the encrypted keys
+
+
+RELEASE_TYPE = "application/vnd.jupyter-aisec.release+json"
+
+
+class _Answer(msgspec.Struct, frozen=True, kw_only=True):
+    keys: dict[str, bytes]
+    seal_id: str
+    entry: int
+    signature: dsse.Envelope
+    checkpoint: str
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True):
+    """Data keys of one artifact version, opened; never shown."""
+
+    seal_id: str
+    keys: dict[str, bytes]
+    entry: int
+
+    def __repr__(self) -> str:
+        return f"<Release of {len(self.keys)} keys of {self.seal_id}, entry {self.entry}>"
+
+
+class KernelClient:
+    """What a kernel asks of the broker, through the keeper's relay or directly."""
+
+    def __init__(
+        self,
+        url: str,
+        key: SigningKey,
+        release_key: ReleaseKey,
+        trust: Trust,
+        *,
+        bearer: BearerAuth | None = None,
+    ) -> None:
+        """``trust`` is the person's pinned trust file; ``bearer`` is only for a kernel without
+        a keeper (the relay adds the person's session itself)."""
+        self.key = key
+        self.release_key = release_key
+        self.trust = trust
+        self.http = Http(url, auth=KernelAuth(key, bearer), repeatable_posts=True)
+
+    def __repr__(self) -> str:
+        return f"<KernelClient {self.key.public.key_id[:19]}… at {self.http.url}>"
+
+    @property
+    def kernel(self) -> str:
+        """The id of the bound signing key."""
+        return self.key.public.key_id
+
+    def artifact(self, name: str, version: int | None = None) -> ArtifactView:
+        params = {} if version is None else {"version": version}
+        return as_view(self.http.get(f"/v1/artifacts/{name}", params), ArtifactView)
+
+    def store(self) -> str:
+        """The URL below which new versions are written."""
+        return as_view(self.http.get("/v1/store"), dict[str, str])["url"]
+
+    def grant(self, grant: str) -> GrantView:
+        return as_view(self.http.get(f"/v1/grants/{grant}"), GrantView)
+
+    def grants(self) -> tuple[GrantView, ...]:
+        return as_view(self.http.get("/v1/grants"), tuple[GrantView, ...])
+
+    def keys(
+        self,
+        grant: str,
+        artifact: str,
+        *,
+        version: int | None = None,
+        files: Sequence[str] | None = None,
+    ) -> Release:
+        """The data keys of an artifact version (of some files), opened and checked.
+
+        Raises SignatureError or LedgerError where the release is not the broker's, and the
+        broker's own refusals.
+        """
+        action = new_id("action")
+        body: dict[str, Any] = {"artifact": artifact}
+        if version is not None:
+            body["version"] = version
+        if files is not None:
+            body["files"] = list(files)
+        answer = as_view(self._post(f"/v1/grants/{grant}/keys", body, action), _Answer)
+        self._check_release(answer, grant, action)
+        keys = {
+            key_id: self.release_key.open(
+                sealed,
+                release_info(
+                    grant=grant,
+                    artifact=artifact,
+                    seal_id=answer.seal_id,
+                    key_id=key_id,
+                    kernel=self.kernel,
+                ),
+            )
+            for key_id, sealed in answer.keys.items()
+        }
+        return Release(seal_id=answer.seal_id, keys=keys, entry=answer.entry)
+
+    def sealed(
+        self,
+        manifest: dsse.Envelope,
+        url: str,
+        seal_id: str,
+        keys: Mapping[str, bytes],
+        output_key: bytes,
+    ) -> Any:
+        """Register a version sealed in this kernel; its keys go encrypted to the broker."""
+        return self._post(
+            "/v1/artifacts", deposit(self.trust, manifest, url, seal_id, keys, output_key)
+        )
+
+    def record_run(self, record: dsse.Envelope, seal_id: str) -> Any:
+        """Hand in the record of a run (the keeper adds its observation); the bundle comes back."""
+        body = {"record": record, "observation": None, "seal_id": seal_id}
+        return self._post("/v1/runs", body)
+
+    def bundle(self, seal_id: str) -> Any:
+        return self.http.get(f"/v1/bundles/{seal_id}")
+
+    def _post(self, path: str, body: Any, action: str | None = None) -> Any:
+        return self.http.post(path, body, {ACTION_HEADER: action or new_id("action")})
+
+    def _check_release(self, answer: _Answer, grant: str, action: str) -> None:
+        dsse.verify(answer.signature, self.trust.broker_key)
+        expected = ReleaseStatement(
+            entry=answer.entry,
+            action=action,
+            grant=grant,
+            seal_id=answer.seal_id,
+            kernel=self.kernel,
+            keys_sha256=hashlib.sha256(canonical(answer.keys)).hexdigest(),
+        )
+        if answer.signature.read(ReleaseStatement, RELEASE_TYPE, "The release") != expected:
+            raise SignatureError(
+                "The broker's signature is over another release than the one that came.",
+                next="Tell an admin: something between this kernel and the broker changes answers.",
+                code="release-differs",
+            )
+        checkpoint = open_checkpoint(answer.checkpoint, self.trust.log_key)
+        if checkpoint.size <= answer.entry:
+            raise SignatureError(
+                f"The release's entry {answer.entry} is not below the ledger checkpoint beside it.",
+                next="Tell an admin, who runs `aisec audit verify`.",
+                code="release-not-logged",
+            )
+
+
+def deposit(
+    trust: Trust,
+    manifest: dsse.Envelope,
+    url: str,
+    seal_id: str,
+    keys: Mapping[str, bytes],
+    output_key: bytes,
+) -> dict[str, Any]:
+    """The body that registers a sealed version: its new keys, encrypted to the broker."""
+
+    def to_broker(secret: bytes, key_id: str) -> bytes:
+        return seal_key(secret, trust.seal_key, deposit_info(seal_id=seal_id, key_id=key_id))
+
+    return {
+        "manifest": manifest,
+        "url": url,
+        "keys": {key_id: to_broker(secret, key_id) for key_id, secret in keys.items()},
+        "output_key": to_broker(output_key, "output"),
+    }

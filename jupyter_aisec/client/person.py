@@ -1,0 +1,365 @@
+"""A person at the broker: logs in, signs statements with their own key, and sends them.
+
+What is signed is made here and nowhere else, so that command line, keeper and notebook sign
+the same bytes. Rules are the broker's: this refuses nothing that the broker would decide.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+from jupyter_aisec.client.events import Event, follow
+from jupyter_aisec.client.home import Account, Home, Session, take_token
+from jupyter_aisec.client.http import BearerAuth, Http
+from jupyter_aisec.client.trust import Trust, parse_trust
+from jupyter_aisec.client.views import ArtifactView, GrantView, Lease, Who, as_view
+from jupyter_aisec.client.watch import LedgerWatch
+from jupyter_aisec.errors import IdentityError, SignatureError, UsageError
+from jupyter_aisec.grants.statements import (
+    Approval,
+    Binding,
+    Decision,
+    Enrolment,
+    Invitation,
+    KeyRevocation,
+    Login,
+    Removal,
+    Request,
+    Statement,
+)
+from jupyter_aisec.ids import new_id
+from jupyter_aisec.ledger.bodies import Role
+from jupyter_aisec.ledger.checkpoint import Checkpoint
+from jupyter_aisec.people import dsse
+from jupyter_aisec.people.keys import PublicKey, SigningKey
+from jupyter_aisec.times import format_time, parse_time
+
+__all__ = ["PersonClient", "new_token"]
+
+S = TypeVar("S", bound=Statement)
+Isolation = Literal["none", "partial", "full"]
+INVITATION = timedelta(days=3)
+_RENEW_EARLY = timedelta(seconds=30)
+
+
+class PersonClient:
+    """One person's dealings with one broker, from one home."""
+
+    def __init__(
+        self, url: str | None = None, home: Home | None = None, *, token: str | None = None
+    ) -> None:
+        """``token`` (by default ``AISEC_TOKEN``, which this removes from the environment)
+        replaces the home's own session: for jobs that hold a session and no key."""
+        self.home = home or Home()
+        self._given_token = token or take_token()
+        self.http = Http(url or self.home.broker(), auth=BearerAuth(self._token))
+        self._open = Http(self.http.url)  # for what needs no session
+        self.watch = LedgerWatch(self.http, self.home, lambda: self.trust)
+
+    def __repr__(self) -> str:
+        return f"<PersonClient at {self.http.url}>"
+
+    # -- trust and identity
+
+    @cached_property
+    def trust(self) -> Trust:
+        """The broker's trust file: pinned in the home at the first contact, the same ever after.
+
+        Raises LedgerError (``broker-changed``) if this broker is not the one pinned.
+        """
+        offered = parse_trust(self._open.get_bytes("/v1/trust"))
+        pinned = self.home.trust()
+        if pinned is None:
+            self.home.keep_trust(offered)
+        else:
+            pinned.require_same(offered)
+        return offered
+
+    @property
+    def person(self) -> str:
+        """The name of the person whose home this is; raises IdentityError if not known."""
+        name = self.home.account().person
+        if name is None:
+            raise IdentityError(
+                f"{self.home.folder} does not say whose home it is.",
+                next="Log in: `aisec login --token …` the first time, else `aisec login --as …`.",
+                code="not-logged-in",
+            )
+        return name
+
+    def login(self, person: str | None = None) -> Session:
+        """Open a session, signed with the home's key; IdentityError if that is not enrolled."""
+        name = person or self.person
+        envelope = self._sign(Login, person=name, nonce=secrets.token_urlsafe(24))
+        return self._keep(self._open.post("/v1/sessions", {"envelope": envelope}))
+
+    def enrol(self, token: str) -> Session:
+        """Use a one-time token (``NAME.SECRET``): enrol this home's key, made if there is none."""
+        person, dot, _ = token.rpartition(".")
+        if not dot:
+            raise UsageError(
+                "This is not a one-time token.",
+                next="Ask an admin for one: `aisec person add NAME --role …` prints it.",
+                code="token-malformed",
+            )
+        if not self.home.has_key():
+            self.home.keep_key(SigningKey.generate())
+        key = self.home.key()
+        envelope = self._sign(
+            Enrolment, person=person, key=key.public, token_sha256=_sha256(token.encode())
+        )
+        answer = self._open.post("/v1/people/enrol", {"envelope": envelope, "token": token})
+        return self._keep(answer)
+
+    def whoami(self) -> Who:
+        return as_view(self.http.get("/v1/whoami"), Who)
+
+    def _keep(self, answer: Any) -> Session:
+        session = as_view(answer, Session)
+        self.home.keep_session(session)
+        self.home.keep_account(Account(person=session.person, broker=self.http.url))
+        self.watch.latest()
+        return session
+
+    def _token(self) -> str | None:
+        """The bearer token, from a log-in of its own where the last one has run out."""
+        if self._given_token is not None:
+            return self._given_token
+        session = self.home.session()
+        now = datetime.now(UTC)
+        if session is None or parse_time(session.expires) - _RENEW_EARLY < now:
+            session = self.login()
+        return session.token
+
+    # -- people and keys
+
+    def people(self) -> Any:
+        return self.http.get("/v1/people")
+
+    def invite(self, name: str, roles: Sequence[Role], *, lasts: timedelta = INVITATION) -> str:
+        """Add a person; returns the one-time token with which they enrol their first key."""
+        token = new_token(name)
+        envelope = self._sign(
+            Invitation,
+            invites=name,
+            roles=tuple(sorted(set(roles))),
+            token_sha256=_sha256(token.encode()),
+            expires=format_time(datetime.now(UTC) + lasts),
+        )
+        self.http.post("/v1/people", {"envelope": envelope})
+        return token
+
+    def remove(self, name: str) -> Any:
+        envelope = self._sign(Removal, removes=name)
+        return self.http.post(f"/v1/people/{name}/remove", {"envelope": envelope})
+
+    def revoke_key(self, key_id: str) -> Any:
+        envelope = self._sign(KeyRevocation, key_id=key_id)
+        return self.http.post("/v1/people/keys/revoke", {"envelope": envelope})
+
+    # -- artifacts
+
+    def artifacts(self) -> tuple[ArtifactView, ...]:
+        return as_view(self.http.get("/v1/artifacts"), tuple[ArtifactView, ...])
+
+    def artifact(self, name: str, version: int | None = None) -> ArtifactView:
+        params = {} if version is None else {"version": version}
+        return as_view(self.http.get(f"/v1/artifacts/{name}", params), ArtifactView)
+
+    def store(self) -> str:
+        """The URL below which new versions are written."""
+        return as_view(self.http.get("/v1/store"), dict[str, str])["url"]
+
+    # -- grants
+
+    def request(
+        self,
+        artifacts: Sequence[str],
+        seconds: int,
+        reason: str,
+        *,
+        seat: str | None = None,
+        start: str | None = None,
+        extends: str | None = None,
+    ) -> GrantView:
+        """Ask for artifacts for a time; a new seat of this session unless one is named."""
+        envelope = self._sign(
+            Request,
+            grant=new_id("grant"),
+            artifacts=tuple(sorted(set(artifacts))),
+            seconds=seconds,
+            reason=reason,
+            seat=seat or new_id("session").replace("_", ":"),
+            start=start,
+            extends=extends,
+        )
+        return as_view(self.http.post("/v1/grants", {"envelope": envelope}), GrantView)
+
+    def extend(self, grant: str, seconds: int, reason: str) -> GrantView:
+        """Ask for the same artifacts and seat again; needs the same approvals as before."""
+        old = self.read_request(self.grant(grant))
+        return self.request(old.artifacts, seconds, reason, seat=old.seat, extends=grant)
+
+    def grants(self, state: str | None = None) -> tuple[GrantView, ...]:
+        params = {} if state is None else {"state": state}
+        return as_view(self.http.get("/v1/grants", params), tuple[GrantView, ...])
+
+    def grant(self, grant: str) -> GrantView:
+        return as_view(self.http.get(f"/v1/grants/{grant}"), GrantView)
+
+    def read_request(self, view: GrantView) -> Request:
+        """What the requester signed, which is what an approver must be shown.
+
+        Raises SignatureError if the broker's view of the grant says anything else.
+        """
+        request = view.request.read(Request, Request.payload_type, "The request")
+        shown = (view.id, view.person, view.artifacts, view.reason, view.seconds)
+        signed = (
+            request.grant,
+            request.person,
+            request.artifacts,
+            request.reason,
+            request.seconds,
+        )
+        if shown != signed or request.origin != self.trust.origin:
+            raise SignatureError(
+                f"The broker shows {view.id} differently from what its requester signed.",
+                next="Do not approve it. Check the ledger: `aisec audit verify`.",
+                code="request-differs",
+            )
+        return request
+
+    def prepare_approval(
+        self,
+        view: GrantView,
+        *,
+        seconds: int | None = None,
+        only: Sequence[str] | None = None,
+        comment: str = "",
+    ) -> Approval:
+        """The approval that would be signed, to be shown first; narrowed if asked."""
+        request = self.read_request(view)
+        return self._statement(
+            Approval,
+            grant=view.id,
+            request_sha256=_sha256(view.request.payload),
+            artifacts=request.artifacts if only is None else tuple(sorted(set(only))),
+            seconds=request.seconds if seconds is None else seconds,
+            policy_version=view.policy_version,
+            checkpoint=self.watch.latest().brief,
+            comment=comment,
+        )
+
+    def send_approval(self, approval: Approval) -> GrantView:
+        return self._post_statement(f"/v1/grants/{approval.grant}/approve", approval)
+
+    def approve(
+        self, grant: str, *, seconds: int | None = None, only: Sequence[str] | None = None
+    ) -> GrantView:
+        return self.send_approval(
+            self.prepare_approval(self.grant(grant), seconds=seconds, only=only)
+        )
+
+    def deny(self, grant: str, reason: str = "") -> GrantView:
+        return self._decide("deny", grant, reason)
+
+    def withdraw(self, grant: str, reason: str = "") -> GrantView:
+        return self._decide("withdraw", grant, reason)
+
+    def return_(self, grant: str, reason: str = "") -> GrantView:
+        return self._decide("return", grant, reason)
+
+    def revoke(self, grant: str, reason: str = "") -> GrantView:
+        return self._decide("revoke", grant, reason)
+
+    def _decide(
+        self, action: Literal["deny", "withdraw", "return", "revoke"], grant: str, reason: str
+    ) -> GrantView:
+        decision = self._statement(Decision, action=action, grant=grant, reason=reason)
+        return self._post_statement(f"/v1/grants/{grant}/{action}", decision)
+
+    # -- seats
+
+    def bind(
+        self,
+        grant: str,
+        *,
+        seat: str,
+        kernel_key: PublicKey,
+        release_key: bytes,
+        isolation: Isolation,
+        vouched: bool = False,
+        missing: Sequence[str] = (),
+    ) -> GrantView:
+        """Give the seat to a kernel, naming its two public keys."""
+        binding = self._statement(
+            Binding,
+            grant=grant,
+            seat=seat,
+            kernel_key=kernel_key,
+            release_key=release_key,
+            isolation=isolation,
+            vouched=vouched,
+            missing=tuple(missing),
+        )
+        return self._post_statement(f"/v1/grants/{grant}/bind", binding)
+
+    def lease(self, grant: str) -> Lease:
+        return as_view(self.http.post(f"/v1/grants/{grant}/lease"), Lease)
+
+    def ended(self, grant: str, kernel: str, how: Literal["wiped", "killed", "exited"]) -> Any:
+        """Confirm that a kernel (its key id) holds no keys and no plaintext any more."""
+        return self.http.post(f"/v1/grants/{grant}/ended", {"kernel": kernel, "how": how})
+
+    # -- runs, ledger, events
+
+    def runs(self) -> Any:
+        return self.http.get("/v1/runs")
+
+    def run(self, run: str) -> Any:
+        return self.http.get(f"/v1/runs/{run}")
+
+    def bundle(self, seal_id: str) -> Any:
+        return self.http.get(f"/v1/bundles/{seal_id}")
+
+    def entries(self, start: int, end: int) -> Any:
+        """Ledger entries with bodies, of the indexes ``start`` to ``end`` (exclusive)."""
+        return self.http.get("/v1/ledger/entries", {"from": start, "to": end})
+
+    def checkpoint(self) -> Checkpoint:
+        return self.watch.latest()
+
+    def events(self, after: int | None = None) -> Iterator[Event]:
+        """What happens to this person's grants, as it happens; reconnects by itself."""
+        return follow(self.http, "/v1/events", after)
+
+    # -- signing
+
+    def _statement(self, type_: type[S], **fields: Any) -> S:
+        fields["person"] = fields.get("person") or self.person
+        return type_(origin=self.trust.origin, at=format_time(datetime.now(UTC)), **fields)
+
+    def _sign(self, type_: type[Statement], **fields: Any) -> dsse.Envelope:
+        return self.sign(self._statement(type_, **fields))
+
+    def sign(self, statement: Statement) -> dsse.Envelope:
+        """The statement, signed with this home's key."""
+        return dsse.sign(statement, statement.payload_type, self.home.key())
+
+    def _post_statement(self, path: str, statement: Statement) -> GrantView:
+        body: Mapping[str, Any] = {"envelope": self.sign(statement)}
+        return as_view(self.http.post(path, body), GrantView)
+
+
+def new_token(person: str) -> str:
+    """A fresh one-time token; it begins with the person's name, so that log-in needs no other."""
+    return f"{person}.{secrets.token_urlsafe(24)}"
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,84 @@
+"""What the broker answers, as structs. Unknown fields are ignored: a newer broker may say more."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from jupyter_aisec.errors import BrokerFaultError
+from jupyter_aisec.people.dsse import Envelope
+
+__all__ = ["ApprovalView", "ArtifactView", "GrantView", "Lease", "Who", "as_view"]
+
+T = TypeVar("T")
+
+
+class ApprovalView(msgspec.Struct, frozen=True, kw_only=True):
+    person: str
+    at: str
+    seconds: int
+    artifacts: tuple[str, ...] = ()
+
+
+class GrantView(msgspec.Struct, frozen=True, kw_only=True):
+    """A grant as the broker folded it; times are RFC 3339, ``now`` is the broker's clock."""
+
+    id: str
+    state: str
+    ended_why: str | None = None
+    person: str
+    artifacts: tuple[str, ...]
+    reason: str
+    seconds: int
+    requested_at: str
+    pending_until: str | None = None
+    approvals_needed: int
+    approvers: tuple[str, ...] = ()
+    approvals: tuple[ApprovalView, ...] = ()
+    starts_at: str | None = None
+    ends_at: str | None = None
+    policy_version: int
+    isolation: str = "none"
+    now: str
+    request: Envelope
+    terms: dict[str, Any] = {}
+
+
+class ArtifactView(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of an artifact and where its sealed files lie."""
+
+    artifact: str
+    version: int
+    seal_id: str
+    url: str
+    manifest: Envelope
+    labels: tuple[str, ...] = ()
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """The renewed right to open until ``until``; ``now`` is the broker's clock."""
+
+    state: str
+    until: str | None = None
+    ends_at: str | None = None
+    ended_why: str | None = None
+    now: str
+
+
+class Who(msgspec.Struct, frozen=True, kw_only=True):
+    """Who the broker takes the caller for."""
+
+    person: str
+    roles: tuple[str, ...] = ()
+
+
+def as_view(answer: Any, type_: type[T]) -> T:
+    """``answer`` (parsed JSON) as ``type_``; raises BrokerFaultError where it is not one."""
+    try:
+        return msgspec.convert(answer, type=type_)
+    except msgspec.ValidationError as error:
+        raise BrokerFaultError(
+            f"The broker's answer is not a {type_.__name__}: {error}.",
+            next="Bring the broker and this client to the same version (`aisec doctor`).",
+        ) from error

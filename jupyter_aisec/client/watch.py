@@ -1,0 +1,111 @@
+"""Watching the ledger: what a home has once seen of it may grow, and never change.
+
+Each signed ledger checkpoint is checked against the last one this home saw: it must not be
+smaller, and a consistency proof, made here from the log's tiles, must show that it only
+appends (RFC 6962, section 2.1.2). So a broker that was rolled back or shows two people two
+logs is noticed by its clients, whatever its database says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from jupyter_aisec.client.home import Home
+from jupyter_aisec.client.http import Http
+from jupyter_aisec.client.trust import Trust
+from jupyter_aisec.errors import LedgerError, ProofError
+from jupyter_aisec.ledger.checkpoint import Checkpoint, open_checkpoint
+from jupyter_aisec.ledger.merkle import HASH_SIZE, Tree, verify_consistency
+from jupyter_aisec.ledger.tiles import TILE_WIDTH, TileRef
+
+__all__ = ["LedgerWatch", "TileTree"]
+
+_TILE_HEIGHT = TILE_WIDTH.bit_length() - 1
+
+
+class LedgerWatch:
+    """The last ledger checkpoint a home has seen, and what follows it."""
+
+    def __init__(self, http: Http, home: Home, trust: Callable[[], Trust]) -> None:
+        self._http = http
+        self._home = home
+        self._trust = trust
+
+    def latest(self) -> Checkpoint:
+        """The broker's ledger checkpoint now, checked against the last seen, and kept."""
+        note = self._http.get_bytes("/v1/ledger/checkpoint").decode(errors="replace")
+        return self.accept(note)
+
+    def accept(self, note: str) -> Checkpoint:
+        """A checkpoint that came with something else; raises LedgerError ``ledger-rolled-back``."""
+        log_key = self._trust().log_key
+        new = open_checkpoint(note, log_key)
+        kept = self._home.checkpoint()
+        if kept is not None:
+            old = open_checkpoint(kept, log_key)
+            if new == old:
+                return new
+            self._require_grown(old, new)
+        self._home.keep_checkpoint(note)
+        return new
+
+    def accept_past(self, note: str) -> Checkpoint:
+        """A checkpoint that need not be the newest: of an answer that others overtook.
+
+        It is only kept if it is the newest seen.
+        """
+        kept = self._home.checkpoint()
+        log_key = self._trust().log_key
+        past = open_checkpoint(note, log_key)
+        if kept is None or past.size > open_checkpoint(kept, log_key).size:
+            return self.accept(note)
+        self._require_grown(past, open_checkpoint(kept, log_key))
+        return past
+
+    def _require_grown(self, old: Checkpoint, new: Checkpoint) -> None:
+        try:
+            tree = TileTree(new.size, self._http.get_bytes)
+            proof = tree.consistency_proof(old.size)
+            verify_consistency(old.size, old.root, new.size, new.root, proof)
+        except ProofError as error:
+            raise _rolled_back(old, new) from error
+
+
+class TileTree(Tree):
+    """The broker's tree of a certain size, read tile by tile as a proof asks for it."""
+
+    def __init__(self, size: int, fetch: Callable[[str], bytes]) -> None:
+        self._size = size
+        self._fetch = fetch
+        self._tiles: dict[TileRef, bytes] = {}
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def subtree(self, level: int, index: int) -> bytes:
+        """See :meth:`Tree.subtree`; what a tile says proves nothing until a root confirms it."""
+        tile_level, height = divmod(level, _TILE_HEIGHT)
+        first = index << height
+        tile_index, place = divmod(first, TILE_WIDTH)
+        width = min(TILE_WIDTH, (self._size >> (_TILE_HEIGHT * tile_level)) - first + place)
+        hashes = self._tile(TileRef(tile_level, tile_index, width))
+        part = hashes[place * HASH_SIZE : (place + (1 << height)) * HASH_SIZE]
+        return Tree(part[at : at + HASH_SIZE] for at in range(0, len(part), HASH_SIZE)).root()
+
+    def _tile(self, tile: TileRef) -> bytes:
+        if tile not in self._tiles:
+            hashes = self._fetch(f"/v1/ledger/{tile.path}")
+            if len(hashes) != tile.width * HASH_SIZE:
+                raise ProofError(f"The tile {tile.path} has {len(hashes)} bytes.")
+            self._tiles[tile] = hashes
+        return self._tiles[tile]
+
+
+def _rolled_back(old: Checkpoint, new: Checkpoint) -> LedgerError:
+    return LedgerError(
+        f"The ledger shows {new.size} entries and another past than the {old.size} entries "
+        "seen from here before: it was rolled back or forked.",
+        next="Release nothing and approve nothing. Tell an admin, who runs `aisec audit verify`.",
+        code="ledger-rolled-back",
+    )
