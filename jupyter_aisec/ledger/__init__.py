@@ -34,6 +34,7 @@ from jupyter_aisec.ledger.tiles import (
     tile_hashes,
     tiles_of,
 )
+from jupyter_aisec.ledger.trust import Trust, parse_trust, trust_of
 
 __all__ = [
     "ENTRY_TYPES",
@@ -47,6 +48,7 @@ __all__ = [
     "NoteSigner",
     "TileRef",
     "Tree",
+    "Trust",
     "VerifierKey",
     "consistency_proof",
     "entry_bundle",
@@ -58,12 +60,14 @@ __all__ = [
     "parse_checkpoint",
     "parse_proof",
     "parse_tile_path",
+    "parse_trust",
     "parse_verifier_key",
     "root_of",
     "sign_checkpoint",
     "sign_note",
     "tile_hashes",
     "tiles_of",
+    "trust_of",
     "verify_consistency",
     "verify_inclusion",
 ]
