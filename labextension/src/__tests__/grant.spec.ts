@@ -1,0 +1,188 @@
+import {
+  clock,
+  describe as words,
+  IGrant,
+  level,
+  live,
+  parseGrant,
+  remaining,
+  summary
+} from '../grant';
+
+const START = Date.parse('2026-11-22T10:00:00.000Z');
+const MINUTE = 60_000;
+
+function at(minutes: number): string {
+  return new Date(START + minutes * MINUTE).toISOString();
+}
+
+function grant(changes: Partial<IGrant> = {}): IGrant {
+  return {
+    id: 'grant_1',
+    state: 'active',
+    artifacts: ['dataset/digits'],
+    reason: 'Ablation 12',
+    approvers: ['approver'],
+    startsAt: at(0),
+    endsAt: at(60),
+    pendingUntil: null,
+    ...changes
+  };
+}
+
+const pending = grant({
+  id: 'grant_2',
+  state: 'pending',
+  startsAt: null,
+  endsAt: null,
+  pendingUntil: at(90)
+});
+const scheduled = grant({
+  id: 'grant_3',
+  state: 'scheduled',
+  startsAt: null,
+  endsAt: null
+});
+
+describe('parseGrant', () => {
+  it('reads the broker’s view', () => {
+    expect(
+      parseGrant({
+        id: 'grant_1',
+        state: 'active',
+        artifacts: ['dataset/digits'],
+        reason: 'Ablation 12',
+        approvers: ['approver'],
+        starts_at: at(0),
+        ends_at: at(60),
+        pending_until: null,
+        terms: {}
+      })
+    ).toEqual(grant());
+  });
+
+  it.each([
+    ['nothing', null],
+    ['a string', 'grant_1'],
+    ['no id', { state: 'active' }],
+    ['an unknown state', { id: 'grant_1', state: 'eternal' }]
+  ])('refuses %s', (_name, value) => {
+    expect(parseGrant(value)).toBeNull();
+  });
+
+  it('drops fields of the wrong type', () => {
+    const read = parseGrant({
+      id: 'grant_1',
+      state: 'active',
+      artifacts: [1, 'weights/a'],
+      reason: 7,
+      approvers: 'approver',
+      ends_at: 'soon'
+    });
+    expect(read).toMatchObject({
+      artifacts: ['weights/a'],
+      reason: '',
+      approvers: [],
+      endsAt: null
+    });
+  });
+});
+
+describe('level', () => {
+  it.each([
+    ['quiet with half of the time left', 30, 'quiet'],
+    ['quiet just before the last tenth', 53.9, 'quiet'],
+    ['warn in the last tenth', 54, 'warn'],
+    ['warn in the last minute', 59, 'warn'],
+    ['over at the end', 60, 'over'],
+    ['over after it', 61, 'over']
+  ])('is %s', (_name, minutes, expected) => {
+    expect(level(grant(), START + minutes * MINUTE)).toBe(expected);
+  });
+
+  it('warns two minutes ahead of the end of a short grant', () => {
+    const short = grant({ endsAt: at(10) });
+    expect(level(short, START + 7.9 * MINUTE)).toBe('quiet');
+    expect(level(short, START + 8 * MINUTE)).toBe('warn');
+  });
+
+  it('warns by the two minutes alone where the start is not known', () => {
+    const bare = grant({ startsAt: null });
+    expect(level(bare, START + 57 * MINUTE)).toBe('quiet');
+    expect(level(bare, START + 58 * MINUTE)).toBe('warn');
+  });
+
+  it('never warns for what has not begun, and ended is over', () => {
+    expect(level(pending, START + 89.9 * MINUTE)).toBe('quiet');
+    expect(level(scheduled, START)).toBe('quiet');
+    expect(level(grant({ state: 'ended' }), START)).toBe('over');
+  });
+});
+
+describe('remaining', () => {
+  it('counts to the end of an active and the lapse of a pending grant', () => {
+    expect(remaining(grant(), START)).toBe(60 * MINUTE);
+    expect(remaining(pending, START)).toBe(90 * MINUTE);
+    expect(remaining(scheduled, START)).toBeNull();
+    expect(remaining(grant({ state: 'ended' }), START)).toBeNull();
+  });
+});
+
+describe('clock', () => {
+  it.each([
+    [-5, '0:00'],
+    [0, '0:00'],
+    [1, '0:01'],
+    [65_000, '1:05'],
+    [3_600_000, '1:00:00'],
+    [7_199_001, '2:00:00']
+  ])('%d ms is %s', (milliseconds, expected) => {
+    expect(clock(milliseconds)).toBe(expected);
+  });
+});
+
+describe('words', () => {
+  it('says the state and what comes next', () => {
+    expect(words(grant(), START)).toBe('active, 1:00:00 left');
+    expect(words(grant(), START + 60 * MINUTE)).toBe('over');
+    expect(words(pending, START)).toBe(
+      'waiting for approver, lapses in 1:30:00'
+    );
+    expect(
+      words({ ...pending, approvers: [], pendingUntil: null }, START)
+    ).toBe('waiting for an approver');
+    expect(words(scheduled, START)).toMatch(/^approved/);
+    expect(words(grant({ state: 'ended' }), START)).toBe('ended');
+  });
+});
+
+describe('live and summary', () => {
+  it('puts the grant that ends first in front and leaves out what is over', () => {
+    const sooner = grant({ id: 'grant_0', endsAt: at(30) });
+    const twin = grant({ id: 'grant_9' });
+    const over = grant({ id: 'grant_4', state: 'ended' });
+    const all = [pending, over, twin, scheduled, grant(), sooner];
+    expect(live(all, START).map(g => g.id)).toEqual([
+      'grant_0',
+      'grant_1',
+      'grant_9',
+      'grant_3',
+      'grant_2'
+    ]);
+    expect(summary(all, START)).toBe('3 grants, 30:00 · 1 ready · 1 waiting');
+  });
+
+  it('orders grants without an end last', () => {
+    const endless = grant({ id: 'grant_5', endsAt: null });
+    expect(live([endless, grant()], START).map(g => g.id)).toEqual([
+      'grant_1',
+      'grant_5'
+    ]);
+    expect(summary([endless], START)).toBe('1 active');
+  });
+
+  it('is short for one grant and says when there is none', () => {
+    expect(summary([grant()], START)).toBe('grant 1:00:00');
+    expect(summary([], START)).toBe('no grants');
+  });
+});
