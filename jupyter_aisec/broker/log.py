@@ -1,0 +1,217 @@
+"""The ledger service: the one place where entries are read, checked, folded and appended.
+
+Rules, in the order they hold:
+
+1. At the start every row of every table is checked against the newest signed ledger
+   checkpoint and the copies of it outside the database; then the entries are folded. With
+   anything wrong the service does not start.
+2. From then on memory is the truth. A root is only ever computed from entries that were
+   checked here or made here.
+3. An append asks the rules (a pure function of the state and the time) under the lock, so
+   that nothing can come in between, and commits the entry, the new signed checkpoint and
+   the rows that belong to it in one transaction. Then the outside copies are written. Only
+   then does the caller learn of it.
+4. Before a key is released, every column of every row of every table is compared with
+   memory. One difference, and nothing is released.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from bisect import insort
+from collections.abc import Callable, Sequence
+
+from jupyter_aisec.broker import audit
+from jupyter_aisec.broker.audit import BundleCheck, Examination, Finding, Logged
+from jupyter_aisec.broker.clock import wall_clock
+from jupyter_aisec.broker.failpoints import failpoint
+from jupyter_aisec.broker.outside import OutsideCopies
+from jupyter_aisec.broker.store import (
+    BundleRow,
+    CheckpointRow,
+    EntryRow,
+    Snapshot,
+    Store,
+    WrappedKeyRow,
+)
+from jupyter_aisec.errors import TamperedError
+from jupyter_aisec.grants import State
+from jupyter_aisec.ledger.bodies import Body
+from jupyter_aisec.ledger.checkpoint import Checkpoint, sign_checkpoint
+from jupyter_aisec.ledger.entry import SALT_SIZE, Entry, make_entry
+from jupyter_aisec.ledger.merkle import Tree
+from jupyter_aisec.ledger.note import NoteSigner
+
+__all__ = ["Ledger", "Propose", "Rows"]
+
+Propose = Callable[[State, str], Body]
+"""A rule: what may be appended now, or an error that says why nothing may."""
+
+Rows = Callable[[Logged], Sequence[WrappedKeyRow | BundleRow]]
+"""The rows that belong to an entry and are committed with it."""
+
+
+class Ledger:
+    """The checked ledger of one broker, in memory and on the disk."""
+
+    def __init__(
+        self,
+        store: Store,
+        signer: NoteSigner,
+        outside: OutsideCopies,
+        *,
+        check_bundle: BundleCheck,
+        clock: Callable[[], str] = wall_clock,
+    ) -> None:
+        """Reads, checks and folds everything; raises TamperedError with the first finding."""
+        self._store = store
+        self._signer = signer
+        self._outside = outside
+        self._check_bundle = check_bundle
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._listeners: set[Callable[[], None]] = set()
+        self._entries: list[Entry] = []
+        self._load()
+
+    @property
+    def lock(self) -> threading.RLock:
+        """Held while something must not come in between two looks at the ledger."""
+        return self._lock
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """All entries; the list only grows."""
+        return self._entries
+
+    @property
+    def tree(self) -> Tree:
+        return self._tree
+
+    @property
+    def checkpoint(self) -> str:
+        """The newest signed ledger checkpoint."""
+        return self._note
+
+    @property
+    def signer(self) -> NoteSigner:
+        return self._signer
+
+    def now(self) -> str:
+        """The clock's time, but never before the last entry: a clock set back reopens nothing."""
+        last = self._entries[-1].at if self._entries else ""
+        return max(self._clock(), last)
+
+    def append(self, propose: Propose, rows: Rows | None = None) -> Logged:
+        """Appends what ``propose`` answers, durably, with the ``rows`` that belong to it.
+
+        Raises what ``propose`` raises (nothing is appended then); LedgerError if the
+        database does not take it, TamperedError if somebody else wrote to it.
+        """
+        with self._lock:
+            now = self.now()
+            body = propose(self._state, now)
+            entry = make_entry(len(self._entries), now, body, os.urandom(SALT_SIZE))
+            return self._commit(entry, rows)
+
+    def check_stored(self) -> None:
+        """Raises TamperedError unless the database is, byte for byte, what it has to be."""
+        with self._lock:
+            stored = self._store.snapshot()
+            if stored != self._rows:
+                raise audit.tampered(audit.differences(self._rows, stored))
+
+    def audit(self) -> tuple[Finding, ...]:
+        """Everything wrong with the database or the outside copies; see :meth:`check_stored`."""
+        with self._lock:
+            stored = self._store.snapshot()
+            found = audit.differences(self._rows, stored)
+            again = self._examine(stored)
+        return tuple(dict.fromkeys((*found, *again.findings)))
+
+    def bundle(self, seal_id: str) -> bytes | None:
+        """The stored bundle of an artifact version, as it was checked or written."""
+        return self._bundles.get(seal_id)
+
+    def wrapped_key(self, seal_id: str, key_id: str) -> bytes | None:
+        return self._wrapped.get((seal_id, key_id))
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Calls ``listener`` (in any thread) after each append; returns how to stop it."""
+        self._listeners.add(listener)
+        return lambda: self._listeners.discard(listener)
+
+    def close(self) -> None:
+        self._store.close()
+
+    def _commit(self, entry: Entry, rows: Rows | None) -> Logged:
+        failpoint("append.before-transaction")
+        state = self._state.apply(entry)
+        self._tree.append(entry.leaf_hash)
+        try:
+            checkpoint = Checkpoint(self._signer.name, self._tree.size, self._tree.root())
+            note = sign_checkpoint(checkpoint, self._signer)
+            logged = Logged(
+                entry=entry, earlier=self._entries, tree=self._tree, checkpoint=note
+            )
+            extra = rows(logged) if rows else ()
+            row = EntryRow.of(entry)
+            with self._store.transaction() as transaction:
+                if transaction.ledger_size() != entry.index:
+                    raise TamperedError(
+                        "The stored ledger is longer or shorter than it was left.",
+                        next="Run: aisec audit verify",
+                    )
+                transaction.insert([row, *extra])
+                transaction.replace_checkpoint(CheckpointRow(checkpoint.size, note))
+                failpoint("append.rows-written")
+        except BaseException:
+            self._tree.truncate(entry.index)
+            self._load()  # whether a failed commit is on the disk is for the disk to say
+            raise
+        failpoint("append.committed")
+        self._state, self._note = state, note
+        self._entries.append(entry)
+        self._rows["entries"].append(tuple(row))
+        self._rows["checkpoints"] = [(checkpoint.size, note)]
+        for one in extra:
+            self._remember(one)
+        failpoint("append.before-outside-copies")
+        self._outside.write(note)
+        failpoint("append.done")
+        for listener in tuple(self._listeners):
+            listener()
+        return logged
+
+    def _remember(self, row: WrappedKeyRow | BundleRow) -> None:
+        if isinstance(row, WrappedKeyRow):
+            self._wrapped[row.seal_id, row.key_id] = row.wrapped
+            insort(self._rows["wrapped_keys"], tuple(row))
+        else:
+            self._bundles[row.seal_id] = row.bundle
+            insort(self._rows["bundles"], tuple(row))
+
+    def _load(self) -> None:
+        tables = self._store.snapshot()
+        examined = self._examine(tables)
+        if examined.findings or examined.state is None:
+            raise audit.tampered(examined.findings)
+        self._state = examined.state
+        self._entries = list(examined.entries)
+        self._tree = examined.tree
+        self._note = examined.note
+        self._rows: Snapshot = tables
+        self._wrapped = {(seal, key): wrapped for seal, key, wrapped in tables["wrapped_keys"]}
+        self._bundles = dict(tables["bundles"])
+        if set(self._outside.read().values()) != {self._note}:
+            self._outside.write(self._note)  # we died between the commit and the copies
+
+    def _examine(self, tables: Snapshot) -> Examination:
+        return audit.examine(
+            tables, self._signer.verifier_key, self._outside.read(), self._check_bundle
+        )

@@ -1,0 +1,49 @@
+"""Copies of the newest signed ledger checkpoint, kept outside the database.
+
+Whoever cuts entries off the end of the database and puts an older signed checkpoint back
+has a database that is right in itself. These copies remember that there was more.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jupyter_aisec.broker.failpoints import failpoint
+from jupyter_aisec.broker.files import read_if_there, write_private
+from jupyter_aisec.broker.keystore import KeyStore
+from jupyter_aisec.errors import LedgerError
+
+__all__ = ["OutsideCopies"]
+
+
+class OutsideCopies:
+    """One copy in a file of the home, one in the key store."""
+
+    def __init__(self, home: Path, key_store: KeyStore) -> None:
+        self._path = home / "checkpoint"
+        self._key_store = key_store
+
+    def write(self, note: str) -> None:
+        """Replaces both copies durably; raises LedgerError or KeyStoreError."""
+        try:
+            write_private(
+                self._path,
+                note.encode(),
+                before_rename=lambda: failpoint("outside.file-written"),
+            )
+        except OSError as error:
+            raise LedgerError(
+                f"The ledger checkpoint cannot be copied to {self._path}: {error.strerror}.",
+                next="Make room on the disk, then try again.",
+                code="store-failed",
+            ) from error
+        failpoint("append.between-outside-copies")
+        self._key_store.remember_checkpoint(note)
+
+    def read(self) -> dict[str, str | None]:
+        """The copies as they are, unchecked, by the name of their place."""
+        content = read_if_there(self._path)
+        return {
+            "home": None if content is None else content.decode(errors="replace"),
+            "key store": self._key_store.remembered_checkpoint(),
+        }
