@@ -23,11 +23,11 @@ def canonical(value: Any) -> bytes:
     """``value`` (a Struct or plain JSON types; bytes become base64) as RFC 8785 bytes.
 
     Raises MalformedError for what RFC 8785 cannot carry: integers of 2**53 and more,
-    lone surrogates, NaN.
+    lone surrogates, NaN; and for what is nested too deeply to be written.
     """
     try:
         return rfc8785.dumps(msgspec.to_builtins(value))
-    except (rfc8785.CanonicalizationError, TypeError, UnicodeEncodeError) as error:
+    except (rfc8785.CanonicalizationError, TypeError, UnicodeError, RecursionError) as error:
         raise MalformedError(f"This value has no canonical JSON form: {error}.") from error
 
 
@@ -38,8 +38,9 @@ def parse_canonical(data: bytes, type_: type[T], what: str) -> T:
     """
     try:
         value = msgspec.json.decode(data, type=type_)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedError(f"{what} cannot be read: {error}.") from error
-    if canonical(value) != data:
+        again = canonical(value)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, MalformedError) as error:
+        raise MalformedError(f"{what} cannot be read: {str(error).rstrip('.')}.") from error
+    if again != data:
         raise MalformedError(f"{what} is not canonical JSON (RFC 8785).")
     return value
