@@ -10,6 +10,7 @@ it: that is for the caller, who knows the ledger.
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
 import unicodedata
@@ -172,7 +173,7 @@ def check_file_name(name: str) -> str:
     )
     if not safe:
         raise MalformedError(
-            f"{ascii(name[:140])} is not a safe file name.",
+            f"{name[:140]!a} is not a safe file name.",
             next="Rename it: a relative path with visible characters and no '..', '\\' or ':'.",
             code="file-name-unsafe",
         )
@@ -199,7 +200,7 @@ def read_manifest(envelope: dsse.Envelope) -> Manifest:
 
 def _rising(values: tuple[str, ...] | list[str]) -> bool:
     """Sorted and distinct: one set has one spelling."""
-    return all(low < high for low, high in zip(values, values[1:], strict=False))
+    return all(low < high for low, high in itertools.pairwise(values))
 
 
 def _require(holds: bool, what: str) -> None:

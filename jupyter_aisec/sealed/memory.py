@@ -46,7 +46,7 @@ def _mapping(size: int) -> mmap.mmap:
     return mapping
 
 
-def wipe(buffer: Buffer) -> None:
+def wipe(buffer: Buffer | mmap.mmap) -> None:
     """Fills a writable, contiguous buffer with ``0xFF``."""
     with memoryview(buffer) as whole, whole.cast("B") as view:
         for start in range(0, len(view), len(_CHUNK)):

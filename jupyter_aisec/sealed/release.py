@@ -117,7 +117,7 @@ class ReleaseKey:
             return _SUITE.decrypt(sealed, self._private, info)
         except InvalidTag:
             raise WrongKeyError(
-                "A sealed key does not open: it was changed, or is not meant for this key and purpose.",
+                "A sealed key does not open: it was changed, or is for another key or purpose.",
                 next="Start the kernel again, so that it binds anew, and load again.",
                 code="sealed-key-wrong",
             ) from None
