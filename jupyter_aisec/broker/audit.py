@@ -99,8 +99,10 @@ def examine(
     verifier_key: str,
     outside: Mapping[str, str | None],
     check_bundle: BundleCheck,
+    *,
+    signatures: bool = False,
 ) -> Examination:
-    """Checks everything in tables that are not trusted.
+    """Checks everything in tables that are not trusted; with ``signatures``, everybody's too.
 
     ``verifier_key`` is the log's, from the key store; ``outside`` are the copies of the
     newest checkpoint, by the name of their place. What the entries say is only looked at
@@ -132,14 +134,12 @@ def examine(
     state = None
     if not findings:
         try:
-            state = fold(entries)
+            state = fold(entries, signatures=signatures)
         except AisecError as error:
             findings.append(Finding(table="entries", row="*", column="body", what=error.what))
         findings += _wrapped_keys(entries, tables["wrapped_keys"])
         findings += _bundles(entries, tree, note, tables["bundles"], check_bundle)
-    return Examination(
-        entries=entries, tree=tree, note=note, state=state, findings=tuple(findings)
-    )
+    return Examination(entries=entries, tree=tree, note=note, state=state, findings=tuple(findings))
 
 
 def differences(expected: Snapshot, stored: Snapshot) -> list[Finding]:
@@ -187,9 +187,7 @@ def _differences(
     return findings
 
 
-def _finding(
-    table: str, row: tuple[Any, ...], width: int, column: str, what: str
-) -> Finding:
+def _finding(table: str, row: tuple[Any, ...], width: int, column: str, what: str) -> Finding:
     name = "/".join(str(part)[:80] for part in row[:width])
     return Finding(table=table, row=name, column=column, what=what)
 
@@ -243,14 +241,10 @@ def _checkpoint(
     try:
         checkpoint = open_checkpoint(note if isinstance(note, str) else "", verifier_key)
     except AisecError as error:
-        return None, [
-            Finding(table="checkpoints", row=str(size), column="note", what=error.what)
-        ]
+        return None, [Finding(table="checkpoints", row=str(size), column="note", what=error.what)]
     if checkpoint.size != size:
         what = f"the note is signed for {checkpoint.size} entries"
-        return checkpoint, [
-            Finding(table="checkpoints", row=str(size), column="size", what=what)
-        ]
+        return checkpoint, [Finding(table="checkpoints", row=str(size), column="size", what=what)]
     return checkpoint, []
 
 
@@ -267,9 +261,7 @@ def _root(tree: Tree, checkpoint: Checkpoint) -> list[Finding]:
     return []
 
 
-def _outside_copy(
-    place: str, note: str | None, tree: Tree, verifier_key: str
-) -> list[Finding]:
+def _outside_copy(place: str, note: str | None, tree: Tree, verifier_key: str) -> list[Finding]:
     def finding(what: str) -> list[Finding]:
         return [Finding(table="checkpoints", row=f"copy in the {place}", column="note", what=what)]
 
@@ -281,17 +273,13 @@ def _outside_copy(
     except AisecError as error:
         return finding(error.what)
     if checkpoint.size > tree.size:
-        return [
-            Finding(table="entries", row=str(tree.size), column="idx", what=_CUT_OFF)
-        ]
+        return [Finding(table="entries", row=str(tree.size), column="idx", what=_CUT_OFF)]
     if tree.root(checkpoint.size) != checkpoint.root:
         return finding("the stored ledger is not a continuation of this copy")
     return []
 
 
-def _wrapped_keys(
-    entries: Sequence[Entry], rows: Sequence[tuple[Any, ...]]
-) -> list[Finding]:
+def _wrapped_keys(entries: Sequence[Entry], rows: Sequence[tuple[Any, ...]]) -> list[Finding]:
     """The ledger holds the digest of every wrapped key."""
     expected = [
         (sealed.seal_id, key_id, digest)
@@ -327,9 +315,7 @@ def _bundles(
         try:
             check_bundle(bundle if isinstance(bundle, bytes) else b"", logged)
         except AisecError as error:
-            findings.append(
-                Finding(table="bundles", row=seal_id, column="bundle", what=error.what)
-            )
+            findings.append(Finding(table="bundles", row=seal_id, column="bundle", what=error.what))
     return findings
 
 

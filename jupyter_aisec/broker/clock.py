@@ -1,14 +1,13 @@
-"""The broker's clock, as the text that entries carry."""
+"""The broker's clock, as precise as entries can say."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from jupyter_aisec.times import format_time
-
 __all__ = ["wall_clock"]
 
 
-def wall_clock() -> str:
-    """Now, RFC 3339 in UTC with milliseconds."""
-    return format_time(datetime.now(UTC))
+def wall_clock() -> datetime:
+    """Now in UTC, in whole milliseconds."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)

@@ -20,7 +20,9 @@ from __future__ import annotations
 import os
 import threading
 from bisect import insort
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 
 from jupyter_aisec.broker import audit
 from jupyter_aisec.broker.audit import BundleCheck, Examination, Finding, Logged
@@ -35,17 +37,17 @@ from jupyter_aisec.broker.store import (
     Store,
     WrappedKeyRow,
 )
-from jupyter_aisec.errors import TamperedError
+from jupyter_aisec.errors import AisecError, TamperedError
 from jupyter_aisec.grants import State
 from jupyter_aisec.ledger.bodies import Body
 from jupyter_aisec.ledger.checkpoint import Checkpoint, sign_checkpoint
 from jupyter_aisec.ledger.entry import SALT_SIZE, Entry, make_entry
-from jupyter_aisec.ledger.merkle import Tree
 from jupyter_aisec.ledger.note import NoteSigner
+from jupyter_aisec.times import format_time
 
 __all__ = ["Ledger", "Propose", "Rows"]
 
-Propose = Callable[[State, str], Body]
+Propose = Callable[[State, datetime], Body]
 """A rule: what may be appended now, or an error that says why nothing may."""
 
 Rows = Callable[[Logged], Sequence[WrappedKeyRow | BundleRow]]
@@ -62,7 +64,7 @@ class Ledger:
         outside: OutsideCopies,
         *,
         check_bundle: BundleCheck,
-        clock: Callable[[], str] = wall_clock,
+        clock: Callable[[], datetime] = wall_clock,
     ) -> None:
         """Reads, checks and folds everything; raises TamperedError with the first finding."""
         self._store = store
@@ -72,26 +74,25 @@ class Ledger:
         self._clock = clock
         self._lock = threading.RLock()
         self._listeners: set[Callable[[], None]] = set()
-        self._entries: list[Entry] = []
+        self._fault: AisecError | None = None
         self._load()
 
-    @property
-    def lock(self) -> threading.RLock:
-        """Held while something must not come in between two looks at the ledger."""
-        return self._lock
+    @contextmanager
+    def reading(self) -> Iterator[tuple[State, datetime]]:
+        """The state and the time, while nothing is appended; raises what broke the service.
 
-    @property
-    def state(self) -> State:
-        return self._state
+        Under the lock, because an entry is folded before it is durable, and nobody may see
+        the effect of one that is not.
+        """
+        with self._lock:
+            if self._fault is not None:
+                raise self._fault
+            yield self._state, self._state.time(self._clock())
 
     @property
     def entries(self) -> Sequence[Entry]:
-        """All entries; the list only grows."""
+        """All entries; the list only grows, and only by durable ones."""
         return self._entries
-
-    @property
-    def tree(self) -> Tree:
-        return self._tree
 
     @property
     def checkpoint(self) -> str:
@@ -102,36 +103,30 @@ class Ledger:
     def signer(self) -> NoteSigner:
         return self._signer
 
-    def now(self) -> str:
-        """The clock's time, but never before the last entry: a clock set back reopens nothing."""
-        last = self._entries[-1].at if self._entries else ""
-        return max(self._clock(), last)
-
     def append(self, propose: Propose, rows: Rows | None = None) -> Logged:
         """Appends what ``propose`` answers, durably, with the ``rows`` that belong to it.
 
         Raises what ``propose`` raises (nothing is appended then); LedgerError if the
         database does not take it, TamperedError if somebody else wrote to it.
         """
-        with self._lock:
-            now = self.now()
-            body = propose(self._state, now)
-            entry = make_entry(len(self._entries), now, body, os.urandom(SALT_SIZE))
+        with self.reading() as (state, now):
+            body = propose(state, now)
+            entry = make_entry(state.size, format_time(now), body, os.urandom(SALT_SIZE))
             return self._commit(entry, rows)
 
     def check_stored(self) -> None:
         """Raises TamperedError unless the database is, byte for byte, what it has to be."""
-        with self._lock:
+        with self.reading():
             stored = self._store.snapshot()
             if stored != self._rows:
                 raise audit.tampered(audit.differences(self._rows, stored))
 
     def audit(self) -> tuple[Finding, ...]:
-        """Everything wrong with the database or the outside copies; see :meth:`check_stored`."""
+        """Everything wrong with the database or the outside copies, signatures included."""
         with self._lock:
             stored = self._store.snapshot()
             found = audit.differences(self._rows, stored)
-            again = self._examine(stored)
+            again = self._examine(stored, signatures=True)
         return tuple(dict.fromkeys((*found, *again.findings)))
 
     def bundle(self, seal_id: str) -> bytes | None:
@@ -139,6 +134,7 @@ class Ledger:
         return self._bundles.get(seal_id)
 
     def wrapped_key(self, seal_id: str, key_id: str) -> bytes | None:
+        """A wrapped data key, as it was checked or written."""
         return self._wrapped.get((seal_id, key_id))
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
@@ -151,14 +147,12 @@ class Ledger:
 
     def _commit(self, entry: Entry, rows: Rows | None) -> Logged:
         failpoint("append.before-transaction")
-        state = self._state.apply(entry)
-        self._tree.append(entry.leaf_hash)
+        self._state.apply(entry)
         try:
-            checkpoint = Checkpoint(self._signer.name, self._tree.size, self._tree.root())
+            tree = self._state.tree
+            checkpoint = Checkpoint(self._signer.name, tree.size, tree.root())
             note = sign_checkpoint(checkpoint, self._signer)
-            logged = Logged(
-                entry=entry, earlier=self._entries, tree=self._tree, checkpoint=note
-            )
+            logged = Logged(entry=entry, earlier=self._entries, tree=tree, checkpoint=note)
             extra = rows(logged) if rows else ()
             row = EntryRow.of(entry)
             with self._store.transaction() as transaction:
@@ -171,11 +165,10 @@ class Ledger:
                 transaction.replace_checkpoint(CheckpointRow(checkpoint.size, note))
                 failpoint("append.rows-written")
         except BaseException:
-            self._tree.truncate(entry.index)
-            self._load()  # whether a failed commit is on the disk is for the disk to say
+            self._reload()
             raise
         failpoint("append.committed")
-        self._state, self._note = state, note
+        self._note = note
         self._entries.append(entry)
         self._rows["entries"].append(tuple(row))
         self._rows["checkpoints"] = [(checkpoint.size, note)]
@@ -188,6 +181,13 @@ class Ledger:
             listener()
         return logged
 
+    def _reload(self) -> None:
+        """After a failed append: whether it is on the disk is for the disk to say."""
+        try:
+            self._load()
+        except AisecError as fault:
+            self._fault = fault
+
     def _remember(self, row: WrappedKeyRow | BundleRow) -> None:
         if isinstance(row, WrappedKeyRow):
             self._wrapped[row.seal_id, row.key_id] = row.wrapped
@@ -199,11 +199,10 @@ class Ledger:
     def _load(self) -> None:
         tables = self._store.snapshot()
         examined = self._examine(tables)
-        if examined.findings or examined.state is None:
+        if examined.state is None or examined.findings:
             raise audit.tampered(examined.findings)
         self._state = examined.state
         self._entries = list(examined.entries)
-        self._tree = examined.tree
         self._note = examined.note
         self._rows: Snapshot = tables
         self._wrapped = {(seal, key): wrapped for seal, key, wrapped in tables["wrapped_keys"]}
@@ -211,7 +210,11 @@ class Ledger:
         if set(self._outside.read().values()) != {self._note}:
             self._outside.write(self._note)  # we died between the commit and the copies
 
-    def _examine(self, tables: Snapshot) -> Examination:
+    def _examine(self, tables: Snapshot, *, signatures: bool = False) -> Examination:
         return audit.examine(
-            tables, self._signer.verifier_key, self._outside.read(), self._check_bundle
+            tables,
+            self._signer.verifier_key,
+            self._outside.read(),
+            self._check_bundle,
+            signatures=signatures,
         )

@@ -29,8 +29,8 @@ from jupyter_aisec.errors import ConflictError, LedgerError
 from jupyter_aisec.ledger.entry import Entry
 
 __all__ = [
-    "TABLES",
     "SCHEMA_VERSION",
+    "TABLES",
     "BundleRow",
     "CheckpointRow",
     "EntryRow",

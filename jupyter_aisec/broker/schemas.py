@@ -1,0 +1,118 @@
+"""The JSON of requests, as pydantic models: strict, nothing unknown, inputs never in errors."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from jupyter_aisec.errors import MalformedError
+from jupyter_aisec.people.dsse import Envelope, Signature
+
+__all__ = [
+    "ArtifactIn",
+    "EndedIn",
+    "EnrolIn",
+    "EnvelopeModel",
+    "KeysIn",
+    "PolicyIn",
+    "RunIn",
+    "StatementIn",
+]
+
+_BASE64 = r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+Base64 = Annotated[str, Field(pattern=_BASE64)]
+KeyId = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class SignatureModel(Strict):
+    keyid: KeyId
+    sig: Annotated[Base64, Field(max_length=200)]
+
+
+class EnvelopeModel(Strict):
+    """A DSSE envelope (https://github.com/secure-systems-lab/dsse)."""
+
+    payload: Base64
+    payloadType: str = Field(max_length=200)  # noqa: N815 - the name in DSSE
+    signatures: list[SignatureModel] = Field(max_length=64)
+
+    def envelope(self) -> Envelope:
+        return Envelope(
+            payload=decode(self.payload),
+            payload_type=self.payloadType,
+            signatures=tuple(
+                Signature(keyid=one.keyid, sig=decode(one.sig)) for one in self.signatures
+            ),
+        )
+
+
+class StatementIn(Strict):
+    """Something that a person signed."""
+
+    envelope: EnvelopeModel
+
+
+class EnrolIn(Strict):
+    """A new key, and the one-time token of an invitation where there is no key yet."""
+
+    envelope: EnvelopeModel
+    token: SecretStr | None = Field(default=None, max_length=200)
+
+
+class PolicyIn(Strict):
+    """A policy (TOML), and the change that admins signed."""
+
+    policy: str = Field(max_length=262_144)
+    envelope: EnvelopeModel
+
+
+class ArtifactIn(Strict):
+    """A new version: its manifest, where its sealed files are, its keys (HPKE to the broker)."""
+
+    manifest: EnvelopeModel
+    url: str = Field(min_length=1, max_length=4096)
+    keys: dict[KeyId, Annotated[Base64, Field(max_length=4096)]] = Field(max_length=1024)
+    output_key: Annotated[Base64, Field(max_length=4096)] | None = None
+
+
+class KeysIn(Strict):
+    """Which artifact to open: the newest version, or one; all its files, or some."""
+
+    artifact: str = Field(max_length=200)
+    version: int | None = Field(default=None, ge=1, le=2**31)
+    files: list[Annotated[str, Field(max_length=1024)]] | None = Field(
+        default=None, min_length=1, max_length=10_000
+    )
+
+
+class EndedIn(Strict):
+    """A kernel confirms that its keys and buffers are gone."""
+
+    kernel: KeyId
+    how: Literal["wiped", "killed", "exited"]
+
+
+class RunIn(Strict):
+    """A run's record by the kernel, and what the keeper saw of it."""
+
+    record: EnvelopeModel
+    observation: EnvelopeModel | None = None
+    seal_id: str = Field(max_length=40)
+
+
+def decode(text: str) -> bytes:
+    """Base64 with one spelling for each byte string; raises MalformedError."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise MalformedError("A value is not base64.", code="base64-malformed") from error
+    if base64.b64encode(data).decode() != text:
+        raise MalformedError("A value is not canonical base64.", code="base64-malformed")
+    return data
