@@ -5,7 +5,6 @@ from jupyter_aisec.client.home import Account, Home, Session
 from jupyter_aisec.client.http import BearerAuth, Http
 from jupyter_aisec.client.kernel import KernelClient, Release
 from jupyter_aisec.client.person import PersonClient
-from jupyter_aisec.client.trust import Trust, parse_trust
 from jupyter_aisec.client.views import ApprovalView, ArtifactView, GrantView, Lease, Who
 
 __all__ = [
@@ -22,7 +21,5 @@ __all__ = [
     "PersonClient",
     "Release",
     "Session",
-    "Trust",
     "Who",
-    "parse_trust",
 ]

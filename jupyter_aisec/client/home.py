@@ -19,8 +19,8 @@ from typing import Literal, TypeVar
 import msgspec
 
 from jupyter_aisec.client.secrets import Secrets, choose_secrets, write_private
-from jupyter_aisec.client.trust import Trust, parse_trust
 from jupyter_aisec.errors import IdentityError, KeyStoreError, MalformedError
+from jupyter_aisec.ledger.trust import Trust, parse_trust
 from jupyter_aisec.people.keys import SigningKey
 
 __all__ = ["DEFAULT_BROKER", "Account", "Home", "Session", "take_token"]

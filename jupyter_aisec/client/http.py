@@ -128,8 +128,9 @@ class Http:
         with response:
             self._raise_for(response)
             try:
-                for line in response.iter_lines(chunk_size=None, decode_unicode=True):
-                    yield line if isinstance(line, str) else line.decode(errors="replace")
+                # By single bytes: larger pieces wait for more before they hand on a line.
+                for line in response.iter_lines(chunk_size=1):
+                    yield line.decode(errors="replace")
             except requests.RequestException:
                 raise self._unreachable() from None
 
@@ -216,8 +217,8 @@ def _classes(base: type[AisecError]) -> Iterator[type[AisecError]]:
 
 def _from_problem(problem: dict[str, Any], status: int) -> AisecError:
     """The error that an RFC 9457 problem tells of, of the class its code or status names."""
-    code = str(problem.get("code") or "broker-fault")
+    code = str(problem.get("code") or "")
     by_code = {kind.default_code: kind for kind in _classes(AisecError)}
     kind = by_code.get(code) or _BY_STATUS.get(status, BrokerFaultError)
     what = str(problem.get("detail") or problem.get("title") or f"Status {status}.")
-    return kind(what, next=str(problem.get("next") or ""), code=code)
+    return kind(what, next=str(problem.get("next") or ""), code=code or None)

@@ -9,8 +9,8 @@ broker over its ledger entry; both are checked before a key is used.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import requests
@@ -20,15 +20,19 @@ from http_message_signatures.resolvers import MappingKeyResolver
 from requests.auth import AuthBase
 
 from jupyter_aisec.client.http import BearerAuth, Http
-from jupyter_aisec.client.trust import Trust
-from jupyter_aisec.client.views import ArtifactView, GrantView, as_view
+from jupyter_aisec.client.sealing import registration
+from jupyter_aisec.client.views import ArtifactView, GrantView, SealedView, as_view
 from jupyter_aisec.errors import SignatureError
 from jupyter_aisec.ids import new_id
 from jupyter_aisec.ledger.checkpoint import open_checkpoint
+from jupyter_aisec.ledger.trust import Trust
 from jupyter_aisec.people import dsse
 from jupyter_aisec.people.canonical import canonical
 from jupyter_aisec.people.keys import SigningKey
-from jupyter_aisec.sealed.release import ReleaseKey, deposit_info, release_info, seal_key
+from jupyter_aisec.sealed.release import ReleaseKey, release_info
+
+if TYPE_CHECKING:
+    from jupyter_aisec.sealed.artifact import SealResult
 
 __all__ = ["KernelAuth", "KernelClient", "Release"]
 
@@ -181,18 +185,10 @@ class KernelClient:
         }
         return Release(seal_id=answer.seal_id, keys=keys, entry=answer.entry)
 
-    def sealed(
-        self,
-        manifest: dsse.Envelope,
-        url: str,
-        seal_id: str,
-        keys: Mapping[str, bytes],
-        output_key: bytes,
-    ) -> Any:
-        """Register a version sealed in this kernel; its keys go encrypted to the broker."""
-        return self._post(
-            "/v1/artifacts", deposit(self.trust, manifest, url, seal_id, keys, output_key)
-        )
+    def sealed(self, result: SealResult, url: str) -> SealedView:
+        """Register a version that this kernel sealed at ``url``."""
+        body = registration(result, url, self.trust)
+        return as_view(self._post("/v1/artifacts", body), SealedView)
 
     def record_run(self, record: dsse.Envelope, seal_id: str) -> Any:
         """Hand in the record of a run (the keeper adds its observation); the bundle comes back."""
@@ -228,24 +224,3 @@ class KernelClient:
                 next="Tell an admin, who runs `aisec audit verify`.",
                 code="release-not-logged",
             )
-
-
-def deposit(
-    trust: Trust,
-    manifest: dsse.Envelope,
-    url: str,
-    seal_id: str,
-    keys: Mapping[str, bytes],
-    output_key: bytes,
-) -> dict[str, Any]:
-    """The body that registers a sealed version: its new keys, encrypted to the broker."""
-
-    def to_broker(secret: bytes, key_id: str) -> bytes:
-        return seal_key(secret, trust.seal_key, deposit_info(seal_id=seal_id, key_id=key_id))
-
-    return {
-        "manifest": manifest,
-        "url": url,
-        "keys": {key_id: to_broker(secret, key_id) for key_id, secret in keys.items()},
-        "output_key": to_broker(output_key, "output"),
-    }

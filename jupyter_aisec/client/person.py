@@ -8,16 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from jupyter_aisec.client.events import Event, follow
 from jupyter_aisec.client.home import Account, Home, Session, take_token
 from jupyter_aisec.client.http import BearerAuth, Http
-from jupyter_aisec.client.trust import Trust, parse_trust
-from jupyter_aisec.client.views import ArtifactView, GrantView, Lease, Who, as_view
+from jupyter_aisec.client.sealing import registration
+from jupyter_aisec.client.views import (
+    ArtifactView,
+    GrantView,
+    Lease,
+    PersonView,
+    SealedView,
+    Who,
+    as_view,
+)
 from jupyter_aisec.client.watch import LedgerWatch
 from jupyter_aisec.errors import IdentityError, SignatureError, UsageError
 from jupyter_aisec.grants.statements import (
@@ -35,9 +43,13 @@ from jupyter_aisec.grants.statements import (
 from jupyter_aisec.ids import new_id
 from jupyter_aisec.ledger.bodies import Role
 from jupyter_aisec.ledger.checkpoint import Checkpoint
+from jupyter_aisec.ledger.trust import Trust, parse_trust
 from jupyter_aisec.people import dsse
 from jupyter_aisec.people.keys import PublicKey, SigningKey
 from jupyter_aisec.times import format_time, parse_time
+
+if TYPE_CHECKING:
+    from jupyter_aisec.sealed.contents import Sources
 
 __all__ = ["PersonClient", "new_token"]
 
@@ -57,7 +69,8 @@ class PersonClient:
         replaces the home's own session: for jobs that hold a session and no key."""
         self.home = home or Home()
         self._given_token = token or take_token()
-        self.http = Http(url or self.home.broker(), auth=BearerAuth(self._token))
+        self.bearer = BearerAuth(self._token)
+        self.http = Http(url or self.home.broker(), auth=self.bearer)
         self._open = Http(self.http.url)  # for what needs no session
         self.watch = LedgerWatch(self.http, self.home, lambda: self.trust)
 
@@ -138,8 +151,8 @@ class PersonClient:
 
     # -- people and keys
 
-    def people(self) -> Any:
-        return self.http.get("/v1/people")
+    def people(self) -> tuple[PersonView, ...]:
+        return as_view(self.http.get("/v1/people"), tuple[PersonView, ...])
 
     def invite(self, name: str, roles: Sequence[Role], *, lasts: timedelta = INVITATION) -> str:
         """Add a person; returns the one-time token with which they enrol their first key."""
@@ -174,6 +187,37 @@ class PersonClient:
     def store(self) -> str:
         """The URL below which new versions are written."""
         return as_view(self.http.get("/v1/store"), dict[str, str])["url"]
+
+    def seal(
+        self,
+        name: str,
+        sources: Sources,
+        *,
+        labels: Sequence[str] = (),
+        store: str | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> SealedView:
+        """Seal files or bytes as a new version of an artifact, and register it.
+
+        ``store`` is the URL below which it goes, by default the broker's. ``progress`` gets
+        the bytes of plaintext done.
+        """
+        from jupyter_aisec.sealed.artifact import seal_artifact
+        from jupyter_aisec.sealed.store import UrlFolder, version_url
+
+        seal_id = new_id("seal")
+        url = version_url(store or self.store(), name, seal_id)
+        result = seal_artifact(
+            name,
+            sources,
+            UrlFolder(url),
+            self.home.key(),
+            seal_id=seal_id,
+            labels=tuple(labels),
+            progress=progress,
+        )
+        body = registration(result, url, self.trust)
+        return as_view(self.http.post("/v1/artifacts", body), SealedView)
 
     # -- grants
 
@@ -218,15 +262,10 @@ class PersonClient:
         Raises SignatureError if the broker's view of the grant says anything else.
         """
         request = view.request.read(Request, Request.payload_type, "The request")
-        shown = (view.id, view.person, view.artifacts, view.reason, view.seconds)
-        signed = (
-            request.grant,
-            request.person,
-            request.artifacts,
-            request.reason,
-            request.seconds,
-        )
-        if shown != signed or request.origin != self.trust.origin:
+        shown = (view.id, view.person, view.artifacts, view.reason)
+        signed = (request.grant, request.person, request.artifacts, request.reason)
+        widened = view.seconds > request.seconds
+        if shown != signed or widened or request.origin != self.trust.origin:
             raise SignatureError(
                 f"The broker shows {view.id} differently from what its requester signed.",
                 next="Do not approve it. Check the ledger: `aisec audit verify`.",
@@ -249,7 +288,7 @@ class PersonClient:
             grant=view.id,
             request_sha256=_sha256(view.request.payload),
             artifacts=request.artifacts if only is None else tuple(sorted(set(only))),
-            seconds=request.seconds if seconds is None else seconds,
+            seconds=view.terms.seconds if seconds is None else seconds,
             policy_version=view.policy_version,
             checkpoint=self.watch.latest().brief,
             comment=comment,
@@ -352,8 +391,7 @@ class PersonClient:
         return dsse.sign(statement, statement.payload_type, self.home.key())
 
     def _post_statement(self, path: str, statement: Statement) -> GrantView:
-        body: Mapping[str, Any] = {"envelope": self.sign(statement)}
-        return as_view(self.http.post(path, body), GrantView)
+        return as_view(self.http.post(path, {"envelope": self.sign(statement)}), GrantView)
 
 
 def new_token(person: str) -> str:

@@ -141,7 +141,7 @@ def _working_keyring() -> KeyringBackend | None:
 def write_private(path: Path, value: bytes) -> None:
     """Replace ``path`` by a file of mode 0600 with that content, whole or not at all."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(path.parent)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -163,3 +163,10 @@ def write_private(path: Path, value: bytes) -> None:
             next="Point AISEC_HOME at a folder of your own that can be written.",
             code="home-unwritable",
         ) from error
+
+
+def _make_private(folder: Path) -> None:
+    """``folder`` and what is missing above it, each 0700 (``parents=True`` would not)."""
+    if not folder.is_dir():
+        _make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)

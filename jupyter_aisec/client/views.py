@@ -7,9 +7,20 @@ from typing import Any, TypeVar
 import msgspec
 
 from jupyter_aisec.errors import BrokerFaultError
+from jupyter_aisec.ledger.bodies import Terms
 from jupyter_aisec.people.dsse import Envelope
+from jupyter_aisec.people.keys import PublicKey
 
-__all__ = ["ApprovalView", "ArtifactView", "GrantView", "Lease", "Who", "as_view"]
+__all__ = [
+    "ApprovalView",
+    "ArtifactView",
+    "GrantView",
+    "KeyView",
+    "Lease",
+    "PersonView",
+    "Who",
+    "as_view",
+]
 
 T = TypeVar("T")
 
@@ -42,7 +53,7 @@ class GrantView(msgspec.Struct, frozen=True, kw_only=True):
     isolation: str = "none"
     now: str
     request: Envelope
-    terms: dict[str, Any] = {}
+    terms: Terms
 
 
 class ArtifactView(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +67,13 @@ class ArtifactView(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
 
 
+class SealedView(msgspec.Struct, frozen=True, kw_only=True):
+    """A version that was just registered."""
+
+    artifact: str
+    version: int
+
+
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
     """The renewed right to open until ``until``; ``now`` is the broker's clock."""
 
@@ -64,6 +82,23 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     ends_at: str | None = None
     ended_why: str | None = None
     now: str
+
+
+class KeyView(msgspec.Struct, frozen=True, kw_only=True):
+    """A person's signing key; ``revoked`` is the ledger entry that revoked it."""
+
+    key: PublicKey
+    enrolled: int
+    revoked: int | None = None
+
+
+class PersonView(msgspec.Struct, frozen=True, kw_only=True):
+    """A person; ``removed`` is the ledger entry that removed them."""
+
+    name: str
+    roles: tuple[str, ...]
+    keys: tuple[KeyView, ...] = ()
+    removed: int | None = None
 
 
 class Who(msgspec.Struct, frozen=True, kw_only=True):

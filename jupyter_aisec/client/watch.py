@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 from jupyter_aisec.client.home import Home
 from jupyter_aisec.client.http import Http
-from jupyter_aisec.client.trust import Trust
 from jupyter_aisec.errors import LedgerError, ProofError
 from jupyter_aisec.ledger.checkpoint import Checkpoint, open_checkpoint
 from jupyter_aisec.ledger.merkle import HASH_SIZE, Tree, verify_consistency
 from jupyter_aisec.ledger.tiles import TILE_WIDTH, TileRef
+from jupyter_aisec.ledger.trust import Trust
 
 __all__ = ["LedgerWatch", "TileTree"]
 

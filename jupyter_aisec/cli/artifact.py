@@ -1,0 +1,113 @@
+"""``aisec artifact``: sealing, and what there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from jupyter_aisec.cli.output import Json, emit, fields, table
+from jupyter_aisec.client import ArtifactView, PersonClient
+from jupyter_aisec.sealed.manifest import read_manifest
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Sealed weights, datasets and results.", no_args_is_help=True, rich_markup_mode=None
+)
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Such as dataset/digits.")]
+
+
+@app.command()
+def seal(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A file or a folder.")],
+    name: Name,
+    to: Annotated[str | None, typer.Option(help="Store it below this URL.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="A label; may repeat.")] = None,
+    json: Json = False,
+) -> None:
+    """Seal a file or a folder as a new version of an artifact. SRC stays as it is."""
+    from jupyter_aisec.sealed.contents import files_at
+
+    client = PersonClient()
+    sources = files_at(source)
+    size = sum(Path(str(path)).stat().st_size for path in sources.values())
+    with _progress(json) as progress:
+        task = progress.add_task(name, total=size)
+        sealed = client.seal(
+            name,
+            sources,
+            labels=label or (),
+            store=to,
+            progress=lambda done: progress.advance(task, done),
+        )
+    human = (
+        f"{sealed.artifact} version {sealed.version} is sealed. "
+        f"{source} is still there in plaintext: remove it if it must not stay."
+    )
+    emit(sealed, json, human)
+
+
+@app.command("list")
+def list_(json: Json = False) -> None:
+    """List artifacts, by their newest version."""
+    artifacts = PersonClient().artifacts()
+    emit(artifacts, json, _table(artifacts))
+
+
+@app.command()
+def show(
+    name: Name,
+    version: Annotated[int | None, typer.Option(help="An older version.")] = None,
+    json: Json = False,
+) -> None:
+    """Show one version: its files, keys and labels. Nothing is opened."""
+    view = PersonClient().artifact(name, version)
+    manifest = read_manifest(view.manifest)
+    files = "; ".join(f"{file.name} ({file.size:,} bytes)" for file in manifest.files)
+    human = fields(
+        (
+            ("artifact", view.artifact),
+            ("version", view.version),
+            ("seal id", view.seal_id),
+            ("sealed", manifest.created),
+            ("type", manifest.media_type),
+            ("labels", ", ".join(view.labels)),
+            ("parents", ", ".join(manifest.parents)),
+            ("url", view.url),
+            ("files", files),
+        )
+    )
+    emit({**_data(view), "manifest": manifest}, json, human)
+
+
+@app.command()
+def versions(name: Name, json: Json = False) -> None:
+    """List all versions of an artifact."""
+    found = PersonClient().versions(name)
+    emit(found, json, _table(found))
+
+
+def _table(views: tuple[ArtifactView, ...]) -> Any:
+    rows = ((one.artifact, one.version, one.seal_id, ", ".join(one.labels)) for one in views)
+    return table(("ARTIFACT", "VERSION", "SEAL ID", "LABELS"), rows)
+
+
+def _data(view: ArtifactView) -> dict[str, object]:
+    return {name: getattr(view, name) for name in view.__struct_fields__}
+
+
+def _progress(quiet: bool) -> Progress:
+    from rich.console import Console
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        console=Console(stderr=True),
+        disable=quiet,
+        transient=True,
+    )

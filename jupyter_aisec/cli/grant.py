@@ -1,0 +1,242 @@
+"""``aisec grant``: asking, approving, and ending."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+import msgspec
+import typer
+
+from jupyter_aisec.cli.output import Json, confirm, emit, fields, note, safe, table
+from jupyter_aisec.client import GrantView, PersonClient
+from jupyter_aisec.errors import RefusedError, UsageError
+from jupyter_aisec.grants.statements import Approval
+from jupyter_aisec.ids import is_id
+from jupyter_aisec.times import format_duration, parse_duration, parse_time
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Permission to open artifacts for a time.", no_args_is_help=True, rich_markup_mode=None
+)
+For = Annotated[str, typer.Option("--for", help="How long, like 45m, 2h, 1d.")]
+Why = Annotated[str, typer.Option("--reason", help="Why; everybody concerned can read it.")]
+Grant = Annotated[str, typer.Argument(metavar="GRANT")]
+
+
+@app.command()
+def request(
+    artifacts: Annotated[list[str], typer.Argument(metavar="NAME...")],
+    for_: For,
+    reason: Why,
+    seat: Annotated[str | None, typer.Option(help="job:NAME, for a job.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is decided.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what policy would answer.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Ask to open artifacts for a time, for a stated reason."""
+    client = PersonClient()
+    seconds = _seconds(for_)
+    if dry_run:
+        terms = client.explain(artifacts, seconds)
+        emit(terms, json, _terms(terms))
+        return
+    view = client.request(artifacts, seconds, reason, seat=seat)
+    if wait:
+        view = _wait(client, view)
+    emit(view, json, _asked(view))
+    _refuse_if_refused(view)
+
+
+@app.command("list")
+def list_(
+    pending: Annotated[bool, typer.Option("--pending", help="Only what waits.")] = False,
+    json: Json = False,
+) -> None:
+    """List grants that concern you."""
+    views = PersonClient().grants("pending" if pending else None)
+    rows = (
+        (one.id, _state(one), one.person, " ".join(one.artifacts), _left(one), one.reason)
+        for one in views
+    )
+    emit(views, json, table(("GRANT", "STATE", "PERSON", "ARTIFACTS", "TIME", "REASON"), rows))
+
+
+@app.command()
+def show(grant: Grant, json: Json = False) -> None:
+    """Show a grant: who asked, what policy asks for, who approved."""
+    view = PersonClient().grant(_grant(grant))
+    emit(view, json, _details(view))
+
+
+@app.command()
+def approve(
+    grant: Grant,
+    for_: Annotated[str | None, typer.Option("--for", help="Less time than was asked for.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Fewer artifacts; may repeat.")] = None,
+    comment: Annotated[str, typer.Option(help="A word to the requester, signed too.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Sign without asking.")] = False,
+    json: Json = False,
+) -> None:
+    """Approve another person's request: shows exactly what will be signed, then signs it."""
+    client = PersonClient()
+    view = client.grant(_grant(grant))
+    approval = client.prepare_approval(
+        view, seconds=_seconds(for_) if for_ else None, only=only or None, comment=comment
+    )
+    if not json:
+        emit(approval, False, _to_be_signed(view, approval))
+    confirm("Sign this approval?", yes or json)
+    view = client.send_approval(approval)
+    have = len(view.approvals)
+    emit(view, json, f"Approved by {have} of {view.approvals_needed}: {view.id} is {view.state}.")
+
+
+@app.command()
+def deny(grant: Grant, reason: Why = "", json: Json = False) -> None:
+    """Refuse a pending request."""
+    _ended(PersonClient().deny(_grant(grant), reason), json)
+
+
+@app.command()
+def withdraw(grant: Grant, reason: Why = "", json: Json = False) -> None:
+    """Take back your own pending request."""
+    _ended(PersonClient().withdraw(_grant(grant), reason), json)
+
+
+@app.command("return")
+def return_(grant: Grant, reason: Why = "", json: Json = False) -> None:
+    """Give your own grant back before its time."""
+    _ended(PersonClient().return_(_grant(grant), reason), json)
+
+
+@app.command()
+def revoke(grant: Grant, reason: Why = "", json: Json = False) -> None:
+    """End another person's grant at once."""
+    _ended(PersonClient().revoke(_grant(grant), reason), json)
+
+
+@app.command()
+def extend(grant: Grant, for_: For, reason: Why, json: Json = False) -> None:
+    """Ask for the same artifacts again; it needs the same approvals."""
+    view = PersonClient().extend(_grant(grant), _seconds(for_), reason)
+    emit(view, json, _asked(view))
+
+
+# -- reading what was typed
+
+
+def _seconds(text: str) -> int:
+    return int(parse_duration(text).total_seconds())
+
+
+def _grant(text: str) -> str:
+    if not is_id(text, "grant"):
+        raise UsageError(
+            f"{text[:60]!r} is not the id of a grant.",
+            next="`aisec grant list` shows them.",
+            code="grant-id-malformed",
+        )
+    return text
+
+
+def _wait(client: PersonClient, view: GrantView) -> GrantView:
+    note(f"Waiting for {', '.join(map(safe, view.approvers)) or 'an approver'}: {view.id}")
+    if view.state == "pending":
+        for event in client.events():
+            if event.grant == view.id and (view := client.grant(view.id)).state != "pending":
+                break
+    return view
+
+
+# -- showing
+
+
+def _state(view: GrantView) -> str:
+    return f"{view.state} ({view.ended_why})" if view.ended_why else view.state
+
+
+def _length(seconds: int) -> str:
+    return format_duration(timedelta(seconds=seconds))
+
+
+def _left(view: GrantView) -> str:
+    """The time left of an active grant, else the time asked for."""
+    if view.state == "active" and view.ends_at:
+        return format_duration(parse_time(view.ends_at) - parse_time(view.now)) + " left"
+    return _length(view.seconds)
+
+
+def _asked(view: GrantView) -> str:
+    asked = ", ".join(map(safe, view.approvers))
+    if view.state != "pending":
+        return f"{view.id} is {_state(view)}."
+    return (
+        f"{view.id} is pending: {view.approvals_needed} of {asked or 'nobody'} must approve, with\n"
+        f"  aisec grant approve {view.id}"
+    )
+
+
+def _refuse_if_refused(view: GrantView) -> None:
+    if view.state == "ended":
+        raise RefusedError(
+            f"{view.id} was {view.ended_why}.",
+            next=f"`aisec grant show {view.id}` says by whom and why.",
+            code=f"grant-{view.ended_why}",
+        )
+
+
+def _details(view: GrantView) -> object:
+    approvals = "; ".join(
+        f"{one.person} at {one.at} for {_length(one.seconds)}" for one in view.approvals
+    )
+    return fields(
+        (
+            ("grant", view.id),
+            ("state", _state(view)),
+            ("person", view.person),
+            ("artifacts", " ".join(view.artifacts)),
+            ("reason", view.reason),
+            ("time", _left(view)),
+            ("asked", view.requested_at),
+            ("pending until", view.pending_until if view.state == "pending" else None),
+            ("approvers", ", ".join(view.approvers)),
+            ("approvals", f"{len(view.approvals)} of {view.approvals_needed} {approvals}"),
+            ("starts", view.starts_at),
+            ("ends", view.ends_at),
+            ("isolation", f"{view.isolation} at least"),
+            ("policy", f"version {view.policy_version}"),
+            ("because", "; ".join(view.terms.reasons)),
+        )
+    )
+
+
+def _to_be_signed(view: GrantView, approval: Approval) -> object:
+    """The approval, field by field as it is signed, with the request that it is over."""
+    signed = msgspec.to_builtins(approval)
+    return fields(
+        (
+            ("requested by", view.person),
+            ("reason", view.reason),
+            ("requested", f"{' '.join(view.artifacts)} for {_length(view.seconds)}"),
+            ("you sign", Approval.payload_type),
+            *((f"  {name}", _plain(name, value)) for name, value in signed.items()),
+        )
+    )
+
+
+def _plain(name: str, value: object) -> object:
+    if name == "seconds" and isinstance(value, int):
+        return f"{value} ({_length(value)})"
+    return " ".join(value) if isinstance(value, list) else value
+
+
+def _terms(terms: object) -> object:
+    return fields(msgspec.to_builtins(terms).items())
+
+
+def _ended(view: GrantView, json: bool) -> None:
+    emit(view, json, f"{view.id} is {_state(view)}.")

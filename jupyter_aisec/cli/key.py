@@ -1,0 +1,98 @@
+"""``aisec key``: the keys with which a person signs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from jupyter_aisec.cli.output import Json, confirm, emit, table
+from jupyter_aisec.cli.session import say_where_keys_are
+from jupyter_aisec.client import Home, PersonClient
+from jupyter_aisec.errors import NotFoundError, UsageError
+from jupyter_aisec.people.keys import SigningKey
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Your signing keys.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command()
+def enroll(
+    name: Annotated[
+        str | None, typer.Option("--as", help="Whose key it is: your name at the broker.")
+    ] = None,
+    public_out: Annotated[
+        Path | None, typer.Option(help="Write the public key (PEM) to this file.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Make this home's key if there is none, and print its public half.
+
+    Needs no broker: the public key can go to whoever makes one (`aisec broker init --admin`).
+    """
+    home = Home()
+    if not home.has_key():
+        home.keep_key(SigningKey.generate())
+        say_where_keys_are(home)
+    if name:
+        home.keep_account(msgspec.structs.replace(home.account(), person=name))
+    public = home.key().public
+    pem = public.pem().decode()
+    if public_out is not None:
+        try:
+            public_out.write_text(pem)
+        except OSError as error:
+            raise UsageError(
+                f"{public_out} cannot be written: {error.strerror}.",
+                next="Name a file that can be written.",
+            ) from error
+    emit({"key_id": public.key_id, "public_key": pem}, json, f"{public.key_id}\n{pem.rstrip()}")
+
+
+@app.command("list")
+def list_(json: Json = False) -> None:
+    """List your keys at the broker."""
+    client = PersonClient()
+    me = client.whoami().person
+    keys = next((one.keys for one in client.people() if one.name == me), ())
+    here = client.home.key().public.key_id if client.home.has_key() else None
+    rows = (
+        (
+            one.key.key_id,
+            f"entry {one.enrolled}",
+            "revoked" if one.revoked is not None else "valid",
+            "in this home" if one.key.key_id == here else "",
+        )
+        for one in keys
+    )
+    data = [{"key_id": one.key.key_id, **msgspec.to_builtins(one)} for one in keys]
+    emit(data, json, table(("KEY", "ENROLLED", "STATE", ""), rows))
+
+
+@app.command()
+def revoke(
+    key_id: Annotated[str, typer.Argument(help="The key's id, or its first characters.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    """Revoke a key: it signs nothing from now on. What it signed before stays valid."""
+    client = PersonClient()
+    valid = [
+        key.key.key_id
+        for one in client.people()
+        for key in one.keys
+        if key.revoked is None
+        and key.key.key_id.removeprefix("sha256:").startswith(key_id.removeprefix("sha256:"))
+    ]
+    if len(valid) != 1:
+        raise NotFoundError(
+            f"{len(valid) or 'No'} valid keys begin with {key_id[:80]!r}.",
+            next="`aisec key list` shows your keys.",
+            code="key-unknown",
+        )
+    confirm(f"Revoke {valid[0]} for good?", yes)
+    client.revoke_key(valid[0])
+    emit({"key_id": valid[0], "revoked": True}, json, f"{valid[0]} was revoked.")

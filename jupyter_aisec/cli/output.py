@@ -1,0 +1,98 @@
+"""What the command line prints: for people, or JSON for programs; errors in two lines.
+
+Text that others wrote (a reason, a name) is shown with every character that does not print
+escaped, so that it cannot move the cursor, recolour the screen or reverse a line.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from jupyter_aisec.errors import AisecError
+
+__all__ = ["Json", "confirm", "emit", "fields", "note", "safe", "say", "show_error", "table"]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+_WIDE = 200  # columns where the output is not a terminal: nothing is cut for a narrow screen
+
+
+def safe(text: object) -> str:
+    """``text`` on one line, with what does not print (escapes, bidi controls) spelled out."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text)
+    )
+
+
+def say(text: str) -> None:
+    """A line for people, on standard output; the caller made others' text ``safe``."""
+    _console(sys.stdout).print(Text(text), soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """A line for people on standard error, where it does not disturb a program's input."""
+    _console(sys.stderr).print(Text(text), soft_wrap=True)
+
+
+def emit(data: Any, json: bool, human: Any) -> None:
+    """``data`` as JSON if ``json``, else ``human``: a line or something rich can draw."""
+    if json:
+        text = msgspec.json.format(msgspec.json.encode(data), indent=2)
+        sys.stdout.write(text.decode() + "\n")
+    elif isinstance(human, str):
+        say(human)
+    else:
+        _console(sys.stdout).print(human)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A plain table; every cell is shown ``safe``."""
+    drawn = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        drawn.add_row(*(Text(safe("" if cell is None else cell)) for cell in row))
+    return drawn
+
+
+def fields(pairs: Iterable[tuple[str, object]]) -> Table:
+    """Names and values, one pair a line; pairs without a value are left out."""
+    drawn = Table(box=None, pad_edge=False, show_header=False)
+    for name, value in pairs:
+        if value not in (None, "", ()):
+            drawn.add_row(Text(name, style="bold"), Text(safe(value)))
+    return drawn
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask on standard error; raises typer.Exit(1) unless the answer, or ``yes``, is yes."""
+    if not yes and not typer.confirm(question, err=True):
+        note("Nothing was signed.")
+        raise typer.Exit(1)
+
+
+def show_error(error: AisecError, json: bool) -> None:
+    """What happened and what to do next, on standard error; with ``json`` an RFC 9457 problem."""
+    if json:
+        problem = {
+            "type": f"urn:jupyter-aisec:error:{error.code}",
+            "title": type(error).__name__,
+            "detail": error.what,
+            "next": error.next,
+            "code": error.code,
+        }
+        sys.stderr.write(msgspec.json.encode(problem).decode() + "\n")
+        return
+    sys.stderr.write(f"aisec: {safe(error.what)}\n")
+    if error.next:
+        sys.stderr.write(f"  next: {safe(error.next)}\n")
+
+
+def _console(file: Any) -> Console:
+    width = None if file.isatty() else _WIDE
+    return Console(file=file, width=width, markup=False, highlight=False, emoji=False)

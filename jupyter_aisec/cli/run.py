@@ -1,0 +1,30 @@
+"""``aisec run``: the training runs that were recorded."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from jupyter_aisec.cli.output import Json, emit, fields, table
+from jupyter_aisec.client import PersonClient
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Recorded runs.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("list")
+def list_(json: Json = False) -> None:
+    """List recorded runs."""
+    runs = PersonClient().runs()
+    columns = ("run", "at", "grant", "differences")
+    rows = ([one.get(column) for column in columns] for one in runs)
+    emit(runs, json, table([column.upper() for column in columns], rows))
+
+
+@app.command()
+def show(run: Annotated[str, typer.Argument(metavar="RUN")], json: Json = False) -> None:
+    """Show what a run's ledger entry says; `aisec verify` checks its whole chain of custody."""
+    found = PersonClient().run(run)
+    emit(found, json, fields(found.items()))

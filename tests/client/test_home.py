@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import keyring
+import pytest
+from keyring.backend import KeyringBackend
+
+from jupyter_aisec.client.home import DEFAULT_BROKER, Account, Home, Session, take_token
+from jupyter_aisec.client.secrets import FileSecrets, KeyringSecrets, choose_secrets
+from jupyter_aisec.errors import IdentityError, KeyStoreError, MalformedError
+from jupyter_aisec.people.keys import SigningKey
+
+SESSION = Session(token="very-secret-token", expires="2030-01-01T00:00:00.000Z", person="ann")
+
+
+class MemoryKeyring(KeyringBackend):
+    """A keyring that works, and can be told not to."""
+
+    priority = 5  # type: ignore[assignment]
+
+    def __init__(self, *, drops: bool = False, fails: bool = False) -> None:
+        super().__init__()
+        self.kept: dict[tuple[str, str], str] = {}
+        self.drops = drops
+        self.fails = fails
+
+    def get_password(self, service: str, username: str) -> str | None:
+        if self.fails:
+            raise RuntimeError("locked: very-secret-token")
+        return self.kept.get((service, username))
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        if not self.drops:
+            self.kept[service, username] = password
+
+    def delete_password(self, service: str, username: str) -> None:
+        del self.kept[service, username]
+
+
+@pytest.fixture(autouse=True)
+def _no_real_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AISEC_HOME", raising=False)
+    monkeypatch.delenv("AISEC_BROKER", raising=False)
+    monkeypatch.setattr(keyring, "get_keyring", lambda: MemoryKeyring(drops=True))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+def test_an_empty_home_says_how_to_get_a_key(home: Home) -> None:
+    assert home.account() == Account()
+    assert home.session() is None
+    assert home.trust() is None
+    assert home.checkpoint() is None
+    assert home.broker() == DEFAULT_BROKER
+    assert not home.has_key()
+    with pytest.raises(IdentityError, match="aisec login --token") as caught:
+        home.key()
+    assert caught.value.code == "no-key"
+
+
+def test_what_is_kept_comes_back_and_only_its_owner_can_read_it(home: Home) -> None:
+    key = SigningKey.generate()
+    home.keep_key(key)
+    home.keep_session(SESSION)
+    home.keep_account(Account(person="ann", broker="https://broker.example"))
+    home.keep_checkpoint("a note — signed\n")
+
+    again = Home(home.folder)
+    assert again.key().public == key.public
+    assert again.session() == SESSION
+    assert again.account().person == "ann"
+    assert again.broker() == "https://broker.example"
+    assert again.checkpoint() == "a note — signed\n"
+    for path in [home.folder, *home.folder.rglob("*")]:
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+    again.keep_session(None)
+    assert home.session() is None
+
+
+def test_neither_home_nor_session_show_a_secret(home: Home) -> None:
+    assert "very-secret-token" not in f"{home!r} {SESSION!r} {SESSION}"
+
+
+def test_the_environment_names_home_and_broker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AISEC_HOME", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("AISEC_BROKER", "https://other.example")
+    assert Home().folder == tmp_path / "elsewhere"
+    assert Home().broker() == "https://other.example"
+
+
+def test_without_aisec_home_the_platform_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", "/data")
+    assert Home().folder == Path("/data/jupyter-aisec")
+
+
+def test_the_token_is_taken_out_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AISEC_TOKEN", "t")
+    assert take_token() == "t"
+    assert "AISEC_TOKEN" not in os.environ
+    assert take_token() is None
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"person": 1}', b"\xff"])
+def test_a_broken_account_file_is_named(home: Home, content: bytes) -> None:
+    home.folder.mkdir()
+    (home.folder / "account.json").write_bytes(content)
+    with pytest.raises(MalformedError, match=r"account\.json.*aisec login"):
+        home.account()
+
+
+def test_a_key_that_others_can_read_is_not_used(home: Home) -> None:
+    home.keep_key(SigningKey.generate())
+    (home.folder / "secrets" / "signing-key").chmod(0o644)
+    with pytest.raises(KeyStoreError, match="chmod 600") as caught:
+        home.key()
+    assert caught.value.code == "secret-readable"
+
+
+def test_a_key_behind_a_link_is_not_followed(home: Home, tmp_path: Path) -> None:
+    FileSecrets(tmp_path / "other").write("signing-key", b"planted")
+    (home.folder / "secrets").mkdir(parents=True)
+    (home.folder / "secrets" / "signing-key").symlink_to(tmp_path / "other" / "signing-key")
+    with pytest.raises(KeyStoreError, match="cannot be read"):
+        home.key()
+
+
+def test_a_home_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    home = Home(tmp_path / "file")
+    with pytest.raises(KeyStoreError, match="AISEC_HOME") as caught:
+        home.keep_account(Account(person="ann"))
+    assert caught.value.code == "home-unwritable"
+    with pytest.raises(KeyStoreError, match="AISEC_HOME"):
+        home.account()
+
+
+def test_a_write_that_fails_leaves_what_was_there(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.keep_checkpoint("old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(KeyStoreError, match="No space left"):
+        home.keep_checkpoint("new")
+    assert home.checkpoint() == "old"
+    assert [path.name for path in home.folder.iterdir()] == ["checkpoint"]
+
+
+class TestKeyring:
+    def test_a_working_keyring_is_used_and_leaves_no_secret_in_files(
+        self, home: Home, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        backend = MemoryKeyring()
+        monkeypatch.setattr(keyring, "get_keyring", lambda: backend)
+        home.keep_key(SigningKey.generate())
+        home.keep_session(SESSION)
+        assert home.secrets_kind == "keyring"
+        assert home.session() == SESSION
+        assert not list(home.folder.rglob("*"))
+        home.keep_session(None)
+        home.keep_session(None)
+        assert home.session() is None
+        assert len(backend.kept) == 1
+
+    def test_two_homes_do_not_share_a_keyring_entry(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        backend = MemoryKeyring()
+        monkeypatch.setattr(keyring, "get_keyring", lambda: backend)
+        Home(tmp_path / "a").keep_key(SigningKey.generate())
+        assert not Home(tmp_path / "b").has_key()
+
+    @pytest.mark.parametrize(
+        "backend",
+        [MemoryKeyring(drops=True), MemoryKeyring(fails=True)],
+        ids=["drops what it is given", "is locked"],
+    )
+    def test_a_keyring_that_keeps_nothing_is_not_used(
+        self, home: Home, monkeypatch: pytest.MonkeyPatch, backend: MemoryKeyring
+    ) -> None:
+        monkeypatch.setattr(keyring, "get_keyring", lambda: backend)
+        assert home.secrets_kind == "file"
+
+    def test_a_keyring_without_priority_is_not_used(
+        self, home: Home, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        backend = MemoryKeyring()
+        monkeypatch.setattr(MemoryKeyring, "priority", 0)
+        monkeypatch.setattr(keyring, "get_keyring", lambda: backend)
+        assert home.secrets_kind == "file"
+
+    def test_it_can_be_switched_off(self, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(keyring, "get_keyring", MemoryKeyring)
+        monkeypatch.setenv("AISEC_NO_KEYRING", "1")
+        assert home.secrets_kind == "file"
+
+    def test_a_home_that_has_files_stays_with_them(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        FileSecrets(tmp_path).write("signing-key", b"k")
+        monkeypatch.setattr(keyring, "get_keyring", MemoryKeyring)
+        assert choose_secrets(tmp_path).kind == "file"
+
+    def test_one_that_later_drops_a_secret_is_noticed(self) -> None:
+        with pytest.raises(KeyStoreError) as caught:
+            KeyringSecrets(MemoryKeyring(drops=True), "s").write("signing-key", b"k")
+        assert caught.value.code == "keyring-drops"
+
+    def test_its_error_is_not_repeated_since_it_may_hold_the_secret(self) -> None:
+        with pytest.raises(KeyStoreError) as caught:
+            KeyringSecrets(MemoryKeyring(fails=True), "s").read("session")
+        assert caught.value.code == "keyring-failed"
+        assert "very-secret-token" not in str(caught.value)
