@@ -63,7 +63,10 @@ class Memory:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._blocks: weakref.WeakSet[_Block | mmap.mmap] = weakref.WeakSet()
+        # By id: a bytearray has no hash.
+        self._blocks: weakref.WeakValueDictionary[int, _Block | mmap.mmap] = (
+            weakref.WeakValueDictionary()
+        )
         self._tensors: list[weakref.ref[torch.Tensor]] = []
         self._on_wipe: list[Callable[[], None]] = []
         self._ended: str | None = None
@@ -77,7 +80,7 @@ class Memory:
     def held(self) -> int:
         """How many bytes of allocated buffers are still in use."""
         with self._lock:
-            return sum(len(block) for block in self._blocks)
+            return sum(len(block) for block in list(self._blocks.values()))
 
     def check(self) -> None:
         """Raises SealError once the memory has been wiped."""
@@ -96,7 +99,7 @@ class Memory:
         block = _Block(size) if size < _LARGE else _mapping(size)
         with self._lock:
             self.check()
-            self._blocks.add(block)
+            self._blocks[id(block)] = block
         return block
 
     def track(self, tensor: torch.Tensor) -> None:
@@ -123,7 +126,7 @@ class Memory:
             self._ended = why
             for forget in self._on_wipe:
                 forget()
-            for block in list(self._blocks):
+            for block in list(self._blocks.values()):
                 wipe(block)
             for known in self._tensors:
                 if (tensor := known()) is not None:

@@ -1,0 +1,172 @@
+"""Notebook outputs, sealed to the output keys of every artifact they may show.
+
+An output is encrypted under a content key of its own, and the content key to each
+artifact's public output key in turn, one inside the other: opening takes the private keys
+of all of them. Sealing needs no secret, so a server can do it on save.
+
+Opening is split: the holder of the private keys (the broker) sees the header only and
+unwraps that output's content key, and nothing else; the kernel that asked opens the
+ciphertext with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from jupyter_aisec.errors import MalformedError, SealBrokenError, WrongKeyError
+from jupyter_aisec.people.canonical import canonical, parse_canonical
+from jupyter_aisec.sealed.release import ReleaseKey, seal_key
+
+__all__ = [
+    "MIME_TYPE",
+    "OutputHeader",
+    "OutputKey",
+    "OutputSealer",
+    "SealedOutput",
+    "open_output",
+    "read_output",
+    "seal_output",
+    "unwrap_content_key",
+]
+
+MIME_TYPE = "application/vnd.jupyter-aisec.sealed+json"
+FORMAT = "jupyter-aisec/output/v1"
+_KEPT = 4096  # outputs whose ciphertext is remembered
+# Each content key encrypts one output once, so its nonce need not be chosen.
+_NONCE = bytes(12)
+
+
+class OutputKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, order=True):
+    """An artifact version, by whose output key an output is sealed."""
+
+    artifact: str
+    seal_id: str
+
+
+class OutputHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What unwrapping takes: no ciphertext, only its digest."""
+
+    format: str = FORMAT
+    keys: tuple[OutputKey, ...]  # sorted; the first is the innermost
+    ciphertext_sha256: str
+    wrapped: bytes  # the content key
+
+
+class SealedOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The content of the MIME type: a header and the encrypted output."""
+
+    header: OutputHeader
+    ciphertext: bytes
+
+
+def seal_output(output: Mapping[str, Any], recipients: Mapping[OutputKey, bytes]) -> dict[str, Any]:
+    """A notebook output (nbformat 4) that shows only which artifacts it was made from.
+
+    ``recipients`` are the public output keys. Whatever the output was (stream, error,
+    display), the result is a ``display_data``. Raises MalformedError for an output that is
+    not JSON, ValueError without recipients.
+    """
+    if not recipients:
+        raise ValueError("an output is sealed to the output key of at least one artifact")
+    content_key = os.urandom(32)
+    ciphertext = AESGCM(content_key).encrypt(_NONCE, canonical(output), None)
+    digest = hashlib.sha256(ciphertext).hexdigest()
+    keys = tuple(sorted(recipients))
+    wrapped = content_key
+    for layer, key in enumerate(keys):
+        wrapped = seal_key(wrapped, recipients[key], _info(key, layer, digest))
+    header = OutputHeader(keys=keys, ciphertext_sha256=digest, wrapped=wrapped)
+    sealed = SealedOutput(header=header, ciphertext=ciphertext)
+    names = ", ".join(sorted({key.artifact for key in keys}))
+    return {
+        "output_type": "display_data",
+        "data": {
+            MIME_TYPE: msgspec.to_builtins(sealed),
+            "text/plain": f"Sealed output, made from {names}. "
+            "Open this notebook in a secure kernel with a grant for it.",
+        },
+        "metadata": {},
+    }
+
+
+def read_output(bundle: object) -> SealedOutput:
+    """The content of :data:`MIME_TYPE` in a notebook; raises MalformedError."""
+    sealed = parse_canonical(canonical(bundle), SealedOutput, "A sealed output")
+    if sealed.header.format != FORMAT or not sealed.header.keys:
+        raise MalformedError("A sealed output is of another format.", code="output-malformed")
+    return sealed
+
+
+def unwrap_content_key(
+    header: OutputHeader, private_key: Callable[[OutputKey], ReleaseKey]
+) -> bytes:
+    """The content key of one output, from the private output keys of all its artifacts.
+
+    Raises WrongKeyError or SealBrokenError (see :meth:`~.release.ReleaseKey.open`).
+    """
+    wrapped = header.wrapped
+    for layer, key in reversed(list(enumerate(header.keys))):
+        wrapped = private_key(key).open(wrapped, _info(key, layer, header.ciphertext_sha256))
+    return wrapped
+
+
+def open_output(sealed: SealedOutput, content_key: bytes) -> dict[str, Any]:
+    """The output as it was. Raises WrongKeyError, or SealBrokenError if it was changed."""
+    if hashlib.sha256(sealed.ciphertext).hexdigest() != sealed.header.ciphertext_sha256:
+        raise SealBrokenError(
+            "A sealed output was changed.",
+            next="Take the notebook from a backup, or run the cell again.",
+            code="output-changed",
+        )
+    try:
+        plain = AESGCM(content_key).decrypt(_NONCE, sealed.ciphertext, None)
+    except (InvalidTag, ValueError):
+        raise WrongKeyError("The content key is not that of this output.") from None
+    return parse_canonical(plain, dict[str, Any], "A sealed output")
+
+
+class OutputSealer:
+    """Seals outputs so that an unchanged one keeps its ciphertext.
+
+    A notebook saved twice is then the same file. What is remembered are digests under a
+    secret of this process, never an output.
+    """
+
+    def __init__(self) -> None:
+        self._secret = os.urandom(32)
+        self._known: OrderedDict[bytes, dict[str, Any]] = OrderedDict()
+
+    def seal(
+        self, output: Mapping[str, Any], recipients: Mapping[OutputKey, bytes]
+    ) -> dict[str, Any]:
+        """As :func:`seal_output`; an output that is sealed already is returned as it is."""
+        if MIME_TYPE in output.get("data", {}):
+            return dict(output)
+        keys: Sequence[Any] = sorted((k.artifact, k.seal_id) for k in recipients)
+        known = hashlib.blake2b(canonical([keys, output]), key=self._secret).digest()
+        if known not in self._known:
+            self._known[known] = seal_output(output, recipients)
+            if len(self._known) > _KEPT:
+                self._known.popitem(last=False)
+        self._known.move_to_end(known)
+        return self._known[known]
+
+
+def _info(key: OutputKey, layer: int, ciphertext_sha256: str) -> bytes:
+    return canonical(
+        {
+            "artifact": key.artifact,
+            "ciphertext_sha256": ciphertext_sha256,
+            "layer": layer,
+            "purpose": "output",
+            "seal_id": key.seal_id,
+        }
+    )
