@@ -105,6 +105,7 @@ class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     seconds: int  # the longest time the rules allow for it
     isolation: Literal["none", "partial", "full"]  # the least isolation level
     pending_until: str
+    begin_within: int  # seconds that may pass between the last approval and the beginning
     policy_version: int
     reasons: tuple[str, ...]
 
