@@ -104,7 +104,7 @@ def scan_files(paths: Iterable[Path], needles: Iterable[Needle]) -> list[Hit]:
 
 
 def changed_files(roots: Iterable[Path], since: float) -> list[Path]:
-    """Regular files below ``roots`` whose content or inode changed after ``since`` (epoch seconds)."""
+    """Regular files below ``roots`` whose content or inode changed after ``since`` (epoch)."""
     seen: dict[tuple[int, int], Path] = {}
     for root in {root.resolve() for root in roots if root.exists()}:
         for folder, _, names in os.walk(root, onerror=lambda _: None):
@@ -221,7 +221,9 @@ def _columns(data: bytes | mmap.mmap) -> bytes:
         buffer
         for column in table.columns
         for chunk in column.chunks
-        for buffer in (chunk.dictionary_decode() if pa.types.is_dictionary(chunk.type) else chunk).buffers()
+        for buffer in (
+            chunk.dictionary_decode() if pa.types.is_dictionary(chunk.type) else chunk
+        ).buffers()
         if buffer is not None
     )
     return b"\0".join(buffer.to_pybytes() for buffer in buffers)
