@@ -32,19 +32,11 @@ def request(
     reason: Why,
     seat: Annotated[str | None, typer.Option(help="job:NAME, for a job.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it is decided.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what policy would answer.")
-    ] = False,
     json: Json = False,
 ) -> None:
     """Ask to open artifacts for a time, for a stated reason."""
     client = PersonClient()
-    seconds = _seconds(for_)
-    if dry_run:
-        terms = client.explain(artifacts, seconds)
-        emit(terms, json, _terms(terms))
-        return
-    view = client.request(artifacts, seconds, reason, seat=seat)
+    view = client.request(artifacts, _seconds(for_), reason, seat=seat)
     if wait:
         view = _wait(client, view)
     emit(view, json, _asked(view))
@@ -232,10 +224,6 @@ def _plain(name: str, value: object) -> object:
     if name == "seconds" and isinstance(value, int):
         return f"{value} ({_length(value)})"
     return " ".join(value) if isinstance(value, list) else value
-
-
-def _terms(terms: object) -> object:
-    return fields(msgspec.to_builtins(terms).items())
 
 
 def _ended(view: GrantView, json: bool) -> None:

@@ -30,6 +30,8 @@ from jupyter_aisec.errors import AisecError, UsageError
 
 __all__ = ["app", "main"]
 
+_INTERRUPTED = 130
+
 app = typer.Typer(
     name="aisec",
     help="Two-party access to sealed weights and datasets, with a verifiable chain of custody.",
@@ -53,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = app(args=given, prog_name="aisec", standalone_mode=False)
         sys.stdout.flush()
+        if code == _INTERRUPTED:  # typer caught the Ctrl-C before us
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except TyperException as error:
         usage = UsageError(error.format_message(), next=f"See `{_path(error)} --help`.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 import typer
 
 from jupyter_aisec.cli.output import Json, emit, fields, table
@@ -18,13 +19,12 @@ app = typer.Typer(help="Recorded runs.", no_args_is_help=True, rich_markup_mode=
 def list_(json: Json = False) -> None:
     """List recorded runs."""
     runs = PersonClient().runs()
-    columns = ("run", "at", "grant", "differences")
-    rows = ([one.get(column) for column in columns] for one in runs)
-    emit(runs, json, table([column.upper() for column in columns], rows))
+    rows = ((one.run, one.at, one.grant, one.differences, " ".join(one.seal_ids)) for one in runs)
+    emit(runs, json, table(("RUN", "AT", "GRANT", "DIFFERENCES", "SEALED"), rows))
 
 
 @app.command()
 def show(run: Annotated[str, typer.Argument(metavar="RUN")], json: Json = False) -> None:
     """Show what a run's ledger entry says; `aisec verify` checks its whole chain of custody."""
     found = PersonClient().run(run)
-    emit(found, json, fields(found.items()))
+    emit(found, json, fields(msgspec.structs.asdict(found).items()))

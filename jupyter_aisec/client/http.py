@@ -24,6 +24,7 @@ from jupyter_aisec.errors import (
     BrokerUnreachableError,
     ConflictError,
     IdentityError,
+    LedgerError,
     MalformedError,
     NotFoundError,
     RefusedError,
@@ -38,12 +39,13 @@ ANSWER_BYTES = 64 * 1024 * 1024  # the largest honest answer is a ledger export'
 _PIECE = 64 * 1024
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _BY_STATUS: dict[int, type[AisecError]] = {
-    400: MalformedError,
+    400: UsageError,
     401: IdentityError,
     403: RefusedError,
     404: NotFoundError,
     409: ConflictError,
     422: MalformedError,
+    503: LedgerError,
 }
 
 

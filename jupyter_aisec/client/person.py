@@ -19,9 +19,12 @@ from jupyter_aisec.client.http import BearerAuth, Http
 from jupyter_aisec.client.sealing import registration
 from jupyter_aisec.client.views import (
     ArtifactView,
+    EntryView,
     GrantView,
     Lease,
     PersonView,
+    PolicyView,
+    RunView,
     SealedView,
     Who,
     as_view,
@@ -262,9 +265,9 @@ class PersonClient:
         Raises SignatureError if the broker's view of the grant says anything else.
         """
         request = view.request.read(Request, Request.payload_type, "The request")
-        shown = (view.id, view.person, view.artifacts, view.reason)
-        signed = (request.grant, request.person, request.artifacts, request.reason)
-        widened = view.seconds > request.seconds
+        shown = (view.id, view.person, view.reason)
+        signed = (request.grant, request.person, request.reason)
+        widened = view.seconds > request.seconds or set(view.artifacts) - set(request.artifacts)
         if shown != signed or widened or request.origin != self.trust.origin:
             raise SignatureError(
                 f"The broker shows {view.id} differently from what its requester signed.",
@@ -282,13 +285,13 @@ class PersonClient:
         comment: str = "",
     ) -> Approval:
         """The approval that would be signed, to be shown first; narrowed if asked."""
-        request = self.read_request(view)
+        self.read_request(view)
         return self._statement(
             Approval,
             grant=view.id,
             request_sha256=_sha256(view.request.payload),
-            artifacts=request.artifacts if only is None else tuple(sorted(set(only))),
-            seconds=view.terms.seconds if seconds is None else seconds,
+            artifacts=view.artifacts if only is None else tuple(sorted(set(only))),
+            seconds=view.seconds if seconds is None else seconds,
             policy_version=view.policy_version,
             checkpoint=self.watch.latest().brief,
             comment=comment,
@@ -357,18 +360,22 @@ class PersonClient:
 
     # -- runs, ledger, events
 
-    def runs(self) -> Any:
-        return self.http.get("/v1/runs")
+    def runs(self) -> tuple[RunView, ...]:
+        return as_view(self.http.get("/v1/runs"), tuple[RunView, ...])
 
-    def run(self, run: str) -> Any:
-        return self.http.get(f"/v1/runs/{run}")
+    def run(self, run: str) -> RunView:
+        return as_view(self.http.get(f"/v1/runs/{run}"), RunView)
+
+    def policy(self) -> PolicyView:
+        return as_view(self.http.get("/v1/policy"), PolicyView)
 
     def bundle(self, seal_id: str) -> Any:
         return self.http.get(f"/v1/bundles/{seal_id}")
 
-    def entries(self, start: int, end: int) -> Any:
+    def entries(self, start: int, end: int) -> tuple[EntryView, ...]:
         """Ledger entries with bodies, of the indexes ``start`` to ``end`` (exclusive)."""
-        return self.http.get("/v1/ledger/entries", {"from": start, "to": end})
+        answer = self.http.get("/v1/ledger/entries", {"from": start, "to": end})
+        return as_view(answer, tuple[EntryView, ...])
 
     def checkpoint(self) -> Checkpoint:
         return self.watch.latest()

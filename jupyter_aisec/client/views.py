@@ -14,10 +14,16 @@ from jupyter_aisec.people.keys import PublicKey
 __all__ = [
     "ApprovalView",
     "ArtifactView",
+    "AuditView",
+    "EntryView",
+    "FindingView",
     "GrantView",
     "KeyView",
     "Lease",
     "PersonView",
+    "PolicyView",
+    "RunView",
+    "SealedView",
     "Who",
     "as_view",
 ]
@@ -38,8 +44,9 @@ class GrantView(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     state: str
     ended_why: str | None = None
+    ending: tuple[str, ...] = ()  # kernels that have not confirmed the end yet
     person: str
-    artifacts: tuple[str, ...]
+    artifacts: tuple[str, ...]  # as requested, less what approvers left out
     reason: str
     seconds: int
     requested_at: str
@@ -81,6 +88,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     until: str | None = None
     ends_at: str | None = None
     ended_why: str | None = None
+    warn: tuple[str, ...] = ()  # when to warn the person
     now: str
 
 
@@ -99,6 +107,53 @@ class PersonView(msgspec.Struct, frozen=True, kw_only=True):
     roles: tuple[str, ...]
     keys: tuple[KeyView, ...] = ()
     removed: int | None = None
+
+
+class PolicyView(msgspec.Struct, frozen=True, kw_only=True):
+    """The policy in force."""
+
+    version: int
+    policy: dict[str, Any]
+
+
+class FindingView(msgspec.Struct, frozen=True, kw_only=True):
+    """A place where the broker's tables are not what was logged."""
+
+    table: str
+    row: str
+    column: str
+    what: str
+
+
+class AuditView(msgspec.Struct, frozen=True, kw_only=True):
+    """What a broker found when it checked all of its tables."""
+
+    size: int
+    checkpoint: str
+    findings: tuple[FindingView, ...]
+
+
+class RunView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the ledger says of a recorded run."""
+
+    run: str
+    grant: str | None = None
+    kernel: str
+    seal_ids: tuple[str, ...]
+    differences: int
+    statement_sha256: str
+    entry: int
+    at: str
+
+
+class EntryView(msgspec.Struct, frozen=True, kw_only=True):
+    """A ledger entry with its body."""
+
+    index: int
+    at: str
+    type: str
+    salt: bytes
+    body: bytes
 
 
 class Who(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from jupyter_aisec.errors import (
     BrokerUnreachableError,
     ConflictError,
     IdentityError,
+    LedgerError,
     MalformedError,
     NotFoundError,
     RefusedError,
@@ -45,7 +46,7 @@ def test_json_goes_out_and_comes_back(scripted: Scripted) -> None:
 @pytest.mark.parametrize(
     ("status", "code", "kind"),
     [
-        (400, "request-malformed", MalformedError),
+        (400, "duration-invalid", UsageError),
         (401, "session-unknown", IdentityError),
         (403, "self-approval", RefusedError),
         (404, "artifact-unknown", NotFoundError),
@@ -53,6 +54,7 @@ def test_json_goes_out_and_comes_back(scripted: Scripted) -> None:
         (422, "request-malformed", MalformedError),
         (500, "something", BrokerFaultError),
         (503, "ledger-tampered", TamperedError),
+        (503, "store-failed", LedgerError),
     ],
 )
 def test_a_problem_becomes_our_error(

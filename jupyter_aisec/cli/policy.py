@@ -1,0 +1,63 @@
+"""``aisec policy``: the rules, before and after they are applied."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jupyter_aisec.cli.output import Json, emit, safe
+from jupyter_aisec.client import PersonClient
+from jupyter_aisec.errors import UsageError
+from jupyter_aisec.grants.policy import Policy, describe, parse_policy
+
+__all__ = ["app", "read_policy"]
+
+app = typer.Typer(help="The rules.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE")],
+    json: Json = False,
+) -> None:
+    """Check a policy file, and say in words what it means. Nothing is applied."""
+    policy = read_policy(file)
+    emit(policy.to_dict(), json, f"{safe(file)} is a policy.\n\n{_explained(policy)}")
+
+
+@app.command()
+def explain(json: Json = False) -> None:
+    """Say in words what the policy in force means."""
+    view = PersonClient().policy()
+    policy = Policy.from_dict(view.policy)
+    emit(view, json, f"Policy version {view.version}.\n\n{_explained(policy)}")
+
+
+def read_policy(file: Path) -> Policy:
+    """The policy in ``file``; raises UsageError where it cannot be read, MalformedError."""
+    try:
+        return parse_policy(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{file} cannot be read: {error}.",
+            next="Name a policy file (TOML).",
+            code="policy-unreadable",
+        ) from error
+
+
+def _explained(policy: Policy) -> str:
+    lines = [f"Mode {policy.mode}: " + _MODES[policy.mode]]
+    for rule in policy.rule:
+        covered = " ".join((*rule.artifacts, *(f"label:{label}" for label in rule.labels)))
+        lines.append(f"{covered}: {describe(rule)}")
+        if not rule.deny:
+            lines.append(f"    may ask: {' '.join(rule.requesters) or 'nobody'}")
+    return "\n".join(safe(line) for line in lines)
+
+
+_MODES = {
+    "enforce": "the rules below decide.",
+    "observe": "the rules below are logged, and nothing is refused.",
+}
