@@ -26,7 +26,7 @@ class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     at: str
 
 
-class Request(Statement):
+class Request(Statement, frozen=True, kw_only=True):
     payload_type: ClassVar[str] = "application/vnd.jupyter-aisec.request+json"
 
     grant: str  # the new grant's id, made by the requester
@@ -38,7 +38,7 @@ class Request(Statement):
     extends: str | None = None  # the grant that this one continues
 
 
-class Approval(Statement):
+class Approval(Statement, frozen=True, kw_only=True):
     payload_type: ClassVar[str] = "application/vnd.jupyter-aisec.approval+json"
 
     grant: str
@@ -50,7 +50,7 @@ class Approval(Statement):
     comment: str = ""
 
 
-class Decision(Statement):
+class Decision(Statement, frozen=True, kw_only=True):
     """Denying, withdrawing, returning or revoking a grant."""
 
     payload_type: ClassVar[str] = "application/vnd.jupyter-aisec.decision+json"
@@ -60,7 +60,7 @@ class Decision(Statement):
     reason: str = ""
 
 
-class Binding(Statement):
+class Binding(Statement, frozen=True, kw_only=True):
     """A kernel takes a seat; signed by the person (their keeper), once per kernel start."""
 
     payload_type: ClassVar[str] = "application/vnd.jupyter-aisec.binding+json"
@@ -74,7 +74,7 @@ class Binding(Statement):
     missing: tuple[str, ...] = ()  # what a level below full lacks
 
 
-class Invitation(Statement):
+class Invitation(Statement, frozen=True, kw_only=True):
     payload_type: ClassVar[str] = "application/vnd.jupyter-aisec.invitation+json"
 
     invites: str
@@ -83,13 +83,13 @@ class Invitation(Statement):
     expires: str
 
 
-class Removal(Statement):
+class Removal(Statement, frozen=True, kw_only=True):
     payload_type: ClassVar[str] = "application/vnd.jupyter-aisec.removal+json"
 
     removes: str
 
 
-class Enrolment(Statement):
+class Enrolment(Statement, frozen=True, kw_only=True):
     """A key enrols itself (proof of possession); a second signature is by an enrolled key."""
 
     payload_type: ClassVar[str] = "application/vnd.jupyter-aisec.enrolment+json"
@@ -98,19 +98,19 @@ class Enrolment(Statement):
     token_sha256: str | None = None
 
 
-class KeyRevocation(Statement):
+class KeyRevocation(Statement, frozen=True, kw_only=True):
     payload_type: ClassVar[str] = "application/vnd.jupyter-aisec.key-revocation+json"
 
     key_id: str
 
 
-class Login(Statement):
+class Login(Statement, frozen=True, kw_only=True):
     payload_type: ClassVar[str] = "application/vnd.jupyter-aisec.login+json"
 
     nonce: str
 
 
-class PolicyChange(Statement):
+class PolicyChange(Statement, frozen=True, kw_only=True):
     payload_type: ClassVar[str] = "application/vnd.jupyter-aisec.policy+json"
 
     policy_sha256: str  # of the policy's canonical JSON

@@ -1,0 +1,171 @@
+"""Approving a request: by whom, over exactly what, and never more than was asked."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from jupyter_aisec.errors import ConflictError, LedgerError, MalformedError, RefusedError
+from jupyter_aisec.grants.grant import Grant
+from jupyter_aisec.grants.names import check_references, narrow, split_reference
+from jupyter_aisec.grants.requests import MAX_TEXT
+from jupyter_aisec.grants.signed import Signed, read_signed
+from jupyter_aisec.grants.statements import Approval
+from jupyter_aisec.ledger.bodies import GrantApproved
+from jupyter_aisec.people.dsse import Envelope
+
+if TYPE_CHECKING:
+    from jupyter_aisec.grants.state import State
+
+__all__ = ["check_approved", "check_recorded", "propose_approval"]
+
+
+def propose_approval(state: State, envelope: Envelope, now: datetime) -> GrantApproved:
+    """The entry for a signed approval; the broker adds its countersignature before it appends.
+
+    Everything is checked here, before the write: also that nobody approves for themselves.
+    """
+    signed = read_signed(state, envelope, Approval)
+    body = GrantApproved(grant=signed.statement.grant, approval=envelope)
+    check_approved(state, body, state.time(now)).verify()
+    return body
+
+
+def check_recorded(state: State, body: GrantApproved, at: datetime) -> Signed[Approval]:
+    """:func:`check_approved`, and that the broker's key is among the signers."""
+    signed = check_approved(state, body, at)
+    broker = state.genesis.broker_key
+    if broker.key_id not in {signature.keyid for signature in body.approval.signatures}:
+        raise MalformedError(
+            "The broker did not countersign this approval.", code="countersignature-missing"
+        )
+    return msgspec.structs.replace(signed, keys=(*signed.keys, broker))
+
+
+def check_approved(state: State, body: GrantApproved, at: datetime) -> Signed[Approval]:
+    """That the approval counts at ``at``."""
+    signed = read_signed(state, body.approval, Approval)
+    approval = signed.statement
+    if approval.grant != body.grant:
+        raise MalformedError("The entry and the approval name two grants.", code="grant-differs")
+    grant = state.grant(approval.grant)
+    _check_person(state, grant, approval.person)
+    _check_open(grant, at)
+    _check_seen(state, grant, approval)
+    _check_not_wider(grant, approval)
+    for reference in approval.artifacts:
+        state.catalog.find(*split_reference(reference))
+    return signed
+
+
+def _check_person(state: State, grant: Grant, person: str) -> None:
+    human = state.policy.human
+    if human(person) == human(grant.person):
+        raise RefusedError(
+            f"{person} cannot approve a request by {grant.person}: that takes another person.",
+            next=f"It was put to {', '.join(grant.terms.approvers) or 'nobody'}.",
+            code="self-approval",
+        )
+    if human(person) in {human(one.person) for one in grant.approvals}:
+        raise ConflictError(
+            f"{person} has approved {grant.id} already, and counts once.",
+            next=f"`aisec grant show {grant.id}` shows who is still asked.",
+            code="decided-already",
+        )
+    if person not in grant.terms.approvers:
+        raise RefusedError(
+            f"{person} is not among those asked to approve {grant.id}.",
+            next=f"It was put to {', '.join(grant.terms.approvers) or 'nobody'}.",
+            code="approver-not-asked",
+        )
+
+
+def _check_open(grant: Grant, at: datetime) -> None:
+    state = grant.state(at)
+    if state == "ended":
+        raise ended_error(grant, at)
+    if state != "pending":
+        raise ConflictError(
+            f"{grant.id} has all the approvals it needs; it is {state}.",
+            next="To end it: `aisec grant revoke`.",
+            code="approved-already",
+        )
+
+
+def ended_error(grant: Grant, at: datetime) -> RefusedError:
+    """What to say about anything that is done to a grant after its end."""
+    return RefusedError(
+        f"{grant.id} has ended: {grant.ended_why(at)}.",
+        next=f"Ask again: `aisec grant extend {grant.id}` makes a new request like it.",
+        code="grant-ended",
+    )
+
+
+def _check_seen(state: State, grant: Grant, approval: Approval) -> None:
+    """That the approver saw this request, under this policy, in this ledger."""
+    if approval.request_sha256 != grant.signed.sha256:
+        raise ConflictError(
+            "The approval is for another request than the one recorded.",
+            next=f"Look at it again: `aisec grant show {grant.id}`.",
+            code="request-changed",
+        )
+    if not approval.policy_version == grant.terms.policy_version == state.policy_version:
+        raise ConflictError(
+            f"The request was made under policy version {grant.terms.policy_version}, the "
+            f"approval names {approval.policy_version}, and {state.policy_version} is in force.",
+            next="If the policy changed, the request must be made again.",
+            code="policy-changed",
+        )
+    size, root = _parse_checkpoint(approval.checkpoint)
+    if size > state.size:
+        raise LedgerError(
+            f"The approver saw a ledger of {size} entries, and there are {state.size}.",
+            next="Entries were lost, or hidden from one of you: `aisec audit verify`.",
+            code="checkpoint-ahead",
+        )
+    if root != state.tree.root(size):
+        raise LedgerError(
+            f"The approver saw another ledger: its first {size} entries were not these.",
+            next="Entries were changed, or hidden from one of you: `aisec audit verify`.",
+            code="checkpoint-differs",
+        )
+
+
+def _check_not_wider(grant: Grant, approval: Approval) -> None:
+    check_references(approval.artifacts)
+    asked = grant.request
+    common = narrow(asked.artifacts, approval.artifacts)
+    if set(approval.artifacts) != common or not 1 <= approval.seconds <= asked.seconds:
+        raise RefusedError(
+            "An approval may narrow what was asked, never widen it.",
+            next=f"Asked were {', '.join(asked.artifacts)} for {asked.seconds} s.",
+            code="approval-widens",
+        )
+    if not narrow(grant.artifacts, approval.artifacts):
+        raise RefusedError(
+            "Together with the other approvals, nothing would be left.",
+            next="Deny it, or approve something that the others approved.",
+            code="approval-empties",
+        )
+    if len(approval.comment) > MAX_TEXT:
+        raise MalformedError(
+            f"A comment has at most {MAX_TEXT} characters.", code="comment-too-long"
+        )
+
+
+def _parse_checkpoint(text: str) -> tuple[int, bytes]:
+    """``"<size>:<root, base64>"``, as :attr:`Checkpoint.brief` writes it."""
+    size, _, root = text.partition(":")
+    try:
+        if not (size.isascii() and size.isdigit() and len(size) <= 15):
+            raise ValueError
+        return int(size), base64.b64decode(root, validate=True)
+    except (ValueError, binascii.Error):
+        raise MalformedError(
+            f"{text[:80]!r} is not a brief ledger checkpoint (size:root).",
+            code="checkpoint-invalid",
+        ) from None

@@ -1,0 +1,134 @@
+"""Kernels taking their seat, and the confirmation that a kernel's ending is complete."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from jupyter_aisec.errors import ConflictError, IdentityError, MalformedError, RefusedError
+from jupyter_aisec.grants.approvals import ended_error
+from jupyter_aisec.grants.grant import Grant
+from jupyter_aisec.grants.policy import ISOLATION
+from jupyter_aisec.grants.signed import Signed, read_signed
+from jupyter_aisec.grants.statements import Binding
+from jupyter_aisec.ledger.bodies import EndingConfirmed, SeatBound
+from jupyter_aisec.people.dsse import Envelope
+
+if TYPE_CHECKING:
+    from jupyter_aisec.grants.state import State
+
+__all__ = ["check_bound", "check_ending", "propose_binding", "propose_ending"]
+
+RELEASE_KEY_BYTES = 1_216  # ML-KEM-768 encapsulation key (1,184) and X25519 public key (32)
+
+
+def propose_binding(state: State, envelope: Envelope, now: datetime) -> SeatBound:
+    """The entry for a kernel that takes its seat."""
+    signed = read_signed(state, envelope, Binding)
+    body = SeatBound(grant=signed.statement.grant, binding=envelope)
+    check_bound(state, body, state.time(now)).verify()
+    return body
+
+
+def check_bound(state: State, body: SeatBound, at: datetime) -> Signed[Binding]:
+    """That the kernel may take the seat at ``at``; one that held it before loses it."""
+    signed = read_signed(state, body.binding, Binding)
+    binding = signed.statement
+    if binding.grant != body.grant:
+        raise MalformedError("The entry and the binding name two grants.", code="grant-differs")
+    grant = state.grant(binding.grant)
+    if binding.person != grant.person:
+        raise RefusedError(
+            f"{grant.id} is a grant of {grant.person}, not of {binding.person}.",
+            next="Ask for a grant of your own.",
+            code="seat-of-another",
+        )
+    if binding.seat != grant.request.seat:
+        raise RefusedError(
+            f"{grant.id} is for the seat {grant.request.seat}, not for {binding.seat}.",
+            next="Ask for a grant in this notebook session.",
+            code="seat-wrong",
+        )
+    _check_window(grant, at)
+    if ISOLATION.index(binding.isolation) < ISOLATION.index(grant.terms.isolation):
+        raise RefusedError(
+            f"{grant.id} demands isolation {grant.terms.isolation}, and this kernel proved "
+            f"{binding.isolation}.",
+            next='Use the "Python 3 (secure)" kernel; `aisec doctor` says what is missing.',
+            code="isolation-too-low",
+        )
+    _check_keys(state, grant, binding)
+    return signed
+
+
+def _check_window(grant: Grant, at: datetime) -> None:
+    state = grant.state(at)
+    if state == "ended":
+        raise ended_error(grant, at)
+    if state == "pending":
+        raise RefusedError(
+            f"{grant.id} is not approved yet.",
+            next=f"It was put to {', '.join(grant.terms.approvers)}.",
+            code="grant-pending",
+        )
+    if state == "scheduled" and grant.starts_at is not None:
+        raise RefusedError(
+            f"{grant.id} starts at {grant.request.start}.",
+            next="Wait until then.",
+            code="grant-not-begun",
+        )
+
+
+def _check_keys(state: State, grant: Grant, binding: Binding) -> None:
+    binding.kernel_key.raw()  # kernels sign with Ed25519
+    kernel = binding.kernel_key.key_id
+    if len(binding.release_key) != RELEASE_KEY_BYTES:
+        raise MalformedError(
+            f"A release key has {RELEASE_KEY_BYTES} bytes, not {len(binding.release_key)}.",
+            code="release-key-invalid",
+        )
+    if any(one.kernel == kernel for one in grant.bindings):
+        raise ConflictError(
+            f"This kernel is, or was, bound to {grant.id}.",
+            next="A kernel that starts again makes new keys.",
+            code="kernel-bound-already",
+        )
+    known = state.kernels.get(kernel)
+    taken = state.directory.owner(kernel) is not None or kernel == state.genesis.broker_key.key_id
+    if taken or (known is not None and known.person != grant.person):
+        raise IdentityError(
+            "The kernel's key is somebody else's.",
+            next="A kernel makes its own key when it starts.",
+            code="kernel-key-taken",
+        )
+
+
+def propose_ending(
+    state: State,
+    grant: str,
+    kernel: str,
+    how: Literal["wiped", "killed", "exited"],
+    now: datetime,
+) -> EndingConfirmed:
+    """The entry for the keeper's word that the kernel's keys and buffers are gone."""
+    body = EndingConfirmed(grant=grant, kernel=kernel, how=how)
+    check_ending(state, body, state.time(now))
+    return body
+
+
+def check_ending(state: State, body: EndingConfirmed, at: datetime) -> None:
+    """That the kernel held the seat, and that nothing was confirmed before."""
+    grant = state.grant(body.grant)
+    bound = [one for one in grant.bindings if one.kernel == body.kernel]
+    if not bound:
+        raise RefusedError(
+            f"This kernel never held the seat of {grant.id}.",
+            next=f"`aisec grant show {grant.id}` shows those that did.",
+            code="kernel-not-bound",
+        )
+    if bound[-1].confirmed:
+        raise ConflictError(
+            f"The ending of this kernel is confirmed already: {bound[-1].confirmed}.",
+            next="There is nothing to repeat.",
+            code="ending-confirmed",
+        )

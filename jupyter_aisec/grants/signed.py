@@ -1,0 +1,138 @@
+"""A statement together with whoever signed it.
+
+Who signed is looked up at once and is cheap; checking the signatures themselves costs some
+hundred microseconds each, so it is a step of its own: done before anything is appended,
+again before keys are released, and by a full audit, but not each time a broker starts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import msgspec
+
+from jupyter_aisec.errors import ConflictError, IdentityError, MalformedError
+from jupyter_aisec.grants.statements import Statement
+from jupyter_aisec.people.dsse import Envelope, verify
+from jupyter_aisec.people.keys import PublicKey
+from jupyter_aisec.times import parse_time
+
+if TYPE_CHECKING:
+    from jupyter_aisec.grants.state import State
+
+__all__ = ["Signed", "payload_sha256", "read_signed", "signing_keys"]
+
+T = TypeVar("T")
+S = TypeVar("S", bound=Statement)
+
+
+class Signed(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """What was signed, by whom (first the one it names), and with which keys."""
+
+    statement: T
+    envelope: Envelope
+    people: tuple[str, ...]
+    keys: tuple[PublicKey, ...]
+
+    @property
+    def sha256(self) -> str:
+        return payload_sha256(self.envelope)
+
+    def verify(self) -> None:
+        """Raises SignatureError unless every one of the keys signed it."""
+        for key in self.keys:
+            verify(self.envelope, key)
+
+
+def payload_sha256(envelope: Envelope) -> str:
+    """SHA-256 of the payload in hex: how one statement names another."""
+    return hashlib.sha256(envelope.payload).hexdigest()
+
+
+def signing_keys(state: State, envelope: Envelope) -> dict[str, PublicKey]:
+    """The persons whose keys the envelope names, each once, with that key.
+
+    Keys that are nobody's are left aside; one that may not sign now is refused with
+    IdentityError. The signatures are not checked here.
+    """
+    found: dict[str, PublicKey] = {}
+    for signature in envelope.signatures:
+        name = state.directory.owner(signature.keyid)
+        if name is not None:
+            found.setdefault(name, valid_key(state, name, signature.keyid))
+    return found
+
+
+def valid_key(state: State, name: str, key_id: str) -> PublicKey:
+    """That person's key, if it may sign what is appended next; raises IdentityError."""
+    person = state.directory.person(name)
+    if not person.present_at(state.size):
+        raise IdentityError(
+            f"{name} was removed.",
+            next="An admin can add a new person: `aisec person add`.",
+            code="person-removed",
+        )
+    key = next((one for one in person.keys if one.key.key_id == key_id), None)
+    if key is None or not key.valid_at(state.size):
+        raise IdentityError(
+            f"{name} may not sign with the key {key_id[:19]}…: it is not enrolled, or revoked.",
+            next="Sign with an enrolled key: `aisec key list` shows them.",
+            code="key-not-valid",
+        )
+    return key.key
+
+
+def read_signed(
+    state: State, envelope: Envelope, type_: type[S], *, alone: bool = True
+) -> Signed[S]:
+    """The statement in ``envelope``, signed by the person it names; ``alone``, or with others.
+
+    Raises IdentityError if that person's valid key is not among the signers, ConflictError
+    for a statement that is recorded already, MalformedError or SignatureError for one that
+    is not of its form or meant for another ledger.
+    """
+    statement = read_statement(state, envelope, type_)
+    state.directory.person(statement.person)
+    signers = signing_keys(state, envelope)
+    if statement.person not in signers:
+        raise IdentityError(
+            f"This is not signed with an enrolled key of {statement.person}, whom it names.",
+            next="Enrol this machine's key: `aisec key enroll`.",
+            code="signer-unknown",
+        )
+    if alone and len(signers) > 1:
+        raise IdentityError(
+            f"This is signed by {' and '.join(sorted(signers))}, and one person was expected.",
+            next="Sign it with one key.",
+            code="signers-many",
+        )
+    people = sorted(signers, key=lambda name: (name != statement.person, name))
+    return Signed(
+        statement=statement,
+        envelope=envelope,
+        people=tuple(people),
+        keys=tuple(signers[name] for name in people),
+    )
+
+
+def read_statement(state: State, envelope: Envelope, type_: type[S]) -> S:
+    """The statement alone; for one whose signer is not enrolled yet."""
+    name = type_.__name__.lower()
+    statement = envelope.read(type_, type_.payload_type, f"The {name}")
+    parse_time(statement.at)
+    if statement.origin != state.genesis.origin:
+        raise MalformedError(
+            f"This {name} is meant for {statement.origin[:80]!r}, "
+            f"not for {state.genesis.origin!r}.",
+            next="Sign in to this broker: `aisec login`.",
+            code="origin-wrong",
+        )
+    recorded = state.statements.get(payload_sha256(envelope))
+    if recorded is not None:
+        raise ConflictError(
+            f"This very {name} is recorded already, as entry {recorded}.",
+            next="It took effect then: there is nothing to repeat.",
+            code="statement-recorded",
+        )
+    return statement

@@ -1,0 +1,142 @@
+"""A grant as it is shown: by the broker's HTTP, on the command line, in notebook and lab."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from jupyter_aisec.grants.grant import Grant, GrantState
+from jupyter_aisec.grants.state import State
+from jupyter_aisec.ledger.bodies import EndedWhy, Terms
+from jupyter_aisec.people.dsse import Envelope
+from jupyter_aisec.times import format_time
+
+__all__ = ["ApprovalView", "GrantView", "KernelView", "grant_view", "who_is_asked"]
+
+
+class ApprovalView(msgspec.Struct, frozen=True, kw_only=True):
+    person: str
+    at: str
+    seconds: int
+    artifacts: tuple[str, ...]
+    comment: str
+
+
+class KernelView(msgspec.Struct, frozen=True, kw_only=True):
+    """A kernel that took the seat. ``confirmed`` says how its ending was confirmed, if it was."""
+
+    kernel: str
+    at: str
+    isolation: str
+    vouched: bool
+    confirmed: str | None
+
+
+class GrantView(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything there is to show about a grant at ``now``. Times are RFC 3339 in UTC.
+
+    ``seconds`` is how long it holds and ``artifacts`` what it covers, after every cap and
+    narrowing; what was asked is in ``request``. ``ending`` lists the kernels of an ended
+    grant whose keys and buffers nobody has confirmed gone.
+    """
+
+    id: str
+    state: GrantState
+    ended_why: EndedWhy | None
+    ended_at: str | None
+    ended_by: str | None
+    ended_reason: str
+    person: str
+    artifacts: tuple[str, ...]
+    reason: str
+    seat: str
+    extends: str | None
+    seconds: int
+    requested_at: str
+    pending_until: str
+    begin_until: str | None
+    approvals_needed: int
+    approvers: tuple[str, ...]
+    waiting_for: tuple[str, ...]
+    approvals: tuple[ApprovalView, ...]
+    starts_at: str | None
+    ends_at: str | None
+    policy_version: int
+    isolation: str
+    kernels: tuple[KernelView, ...]
+    ending: tuple[str, ...]
+    now: str
+    request: Envelope
+    terms: Terms
+
+
+def grant_view(state: State, grant: Grant, now: datetime) -> GrantView:
+    """``grant`` as it stands at ``now`` (never before the last entry)."""
+    at = state.time(now)
+    ended = grant.ended.signed.statement if grant.ended else None
+    return GrantView(
+        id=grant.id,
+        state=grant.state(at),
+        ended_why=grant.ended_why(at),
+        ended_at=_text(grant.ended_at(at)),
+        ended_by=ended.person if ended else None,
+        ended_reason=ended.reason if ended else "",
+        person=grant.person,
+        artifacts=grant.artifacts,
+        reason=grant.request.reason,
+        seat=grant.request.seat,
+        extends=grant.request.extends,
+        seconds=int(grant.length.total_seconds()),
+        requested_at=format_time(grant.requested_at),
+        pending_until=grant.terms.pending_until,
+        begin_until=_text(grant.begin_until),
+        approvals_needed=grant.terms.approvals,
+        approvers=grant.terms.approvers,
+        waiting_for=who_is_asked(state, grant, at),
+        approvals=tuple(
+            ApprovalView(
+                person=one.person,
+                at=format_time(one.at),
+                seconds=one.signed.statement.seconds,
+                artifacts=one.signed.statement.artifacts,
+                comment=one.signed.statement.comment,
+            )
+            for one in grant.approvals
+        ),
+        starts_at=_text(grant.starts_at),
+        ends_at=_text(grant.ends_at),
+        policy_version=grant.terms.policy_version,
+        isolation=grant.terms.isolation,
+        kernels=tuple(
+            KernelView(
+                kernel=one.kernel,
+                at=format_time(one.at),
+                isolation=one.signed.statement.isolation,
+                vouched=one.signed.statement.vouched,
+                confirmed=one.confirmed,
+            )
+            for one in grant.bindings
+        ),
+        ending=grant.ending(at),
+        now=format_time(at),
+        request=grant.signed.envelope,
+        terms=grant.terms,
+    )
+
+
+def who_is_asked(state: State, grant: Grant, now: datetime) -> tuple[str, ...]:
+    """Whose approval a pending grant still waits for: asked, still here, not heard from."""
+    if grant.state(state.time(now)) != "pending":
+        return ()
+    human = state.policy.human
+    heard = {human(one.person) for one in grant.approvals}
+    return tuple(
+        name
+        for name in grant.terms.approvers
+        if human(name) not in heard and state.directory.person(name).present_at(state.size)
+    )
+
+
+def _text(when: datetime | None) -> str | None:
+    return None if when is None else format_time(when)
