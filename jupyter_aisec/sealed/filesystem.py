@@ -33,7 +33,7 @@ class AisecFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has n
     cachable = False  # what is open changes with the grant
     root_marker = ""
 
-    def info(self, path: str, **_: Any) -> dict[str, Any]:
+    def info(self, path: str, **kwargs: Any) -> dict[str, Any]:
         artifact, name, inside = _look(path)
         path = self._strip_protocol(path)
         for file in artifact.manifest.files:
@@ -43,7 +43,7 @@ class AisecFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has n
             raise FileNotFoundError(f"{artifact.manifest.artifact} has no file {name!r}.")
         return {"name": path, "size": 0, "type": "directory"}
 
-    def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
+    def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
         found = self.info(path)
         if found["type"] == "directory":
             _, name, inside = _look(path)
@@ -54,7 +54,7 @@ class AisecFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has n
             infos = [found]
         return infos if detail else [info["name"] for info in infos]
 
-    def _open(self, path: str, mode: str = "rb", **_: Any) -> Any:
+    def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> Any:
         if mode != "rb":
             raise UsageError(
                 "aisec:// can only be read.",

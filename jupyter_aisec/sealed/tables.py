@@ -62,10 +62,8 @@ def _read(artifact: OpenArtifact, name: str, columns: Sequence[str] | None) -> A
             parquet = pyarrow.parquet.ParquetFile(file)
             _check_columns(name, columns, parquet.schema_arrow.names)
             return parquet.read(columns=columns)
-        if suffix == ".csv":
-            table = pyarrow.csv.read_csv(file)
-        else:
-            table = pyarrow.json.read_json(file)
+        read = pyarrow.csv.read_csv if suffix == ".csv" else pyarrow.json.read_json
+        table = read(file)
     _check_columns(name, columns, table.column_names)
     return table if columns is None else table.select(columns)
 

@@ -1,0 +1,62 @@
+"""What the tests of this room share: a key, a way to seal bytes, a sealed artifact."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from jupyter_aisec.people.keys import SigningKey
+from jupyter_aisec.sealed.artifact import OpenArtifact, SealResult, open_artifact, seal_artifact
+from jupyter_aisec.sealed.datakey import DataKey
+from jupyter_aisec.sealed.source import BytesSource
+from jupyter_aisec.sealed.reader import SealReader
+from jupyter_aisec.sealed.store import UrlFolder
+from jupyter_aisec.sealed.stream import SealWriter
+
+KEY = bytes(range(32))
+AAD = b"seal_00000000000000000000000000\0\0\0\0"
+
+
+@pytest.fixture(scope="session")
+def seal() -> Callable[..., bytes]:
+    def seal(plain: bytes, aad: bytes = AAD, key: bytes = KEY) -> bytes:
+        sink = io.BytesIO()
+        writer = SealWriter(sink, DataKey(key), aad)
+        writer.write(plain)
+        writer.finish()
+        return sink.getvalue()
+
+    return seal
+
+
+@pytest.fixture(scope="session")
+def unseal() -> Callable[..., SealReader]:
+    def unseal(sealed: bytes, aad: bytes = AAD, key: bytes = KEY, **options: Any) -> SealReader:
+        return SealReader(BytesSource(sealed), DataKey(key), aad, **options)
+
+    return unseal
+
+
+class Sealed:
+    """An artifact in a folder, and whoever may open it."""
+
+    def __init__(self, folder: UrlFolder, sources: Mapping[str, Any], name: str) -> None:
+        self.folder = folder
+        self.result: SealResult = seal_artifact(name, sources, folder, SigningKey.generate())
+
+    def keys_for(self, _: object) -> dict[str, DataKey]:
+        return {name: DataKey(key.secret) for name, key in self.result.keys.items()}
+
+    def open(self) -> OpenArtifact:
+        return open_artifact(self.result.envelope, self.keys_for, self.folder)
+
+
+@pytest.fixture
+def sealed(tmp_path) -> Callable[..., Sealed]:
+    def sealed(sources: Mapping[str, Any], name: str = "dataset/corpus") -> Sealed:
+        return Sealed(UrlFolder(str(tmp_path / "store")), sources, name)
+
+    return sealed
