@@ -63,6 +63,8 @@ class Inside:
     relay_path: str
     """What the relay's URLs start with: secret where the port is not the inside's alone."""
     level: Level
+    connection_file: str = ""
+    """Where a kernel is to listen; written by the keeper."""
     _outside: socket.socket | None = field(default=None, repr=False)
 
     @property
@@ -379,7 +381,7 @@ class _Attempt:
         surroundings: Surroundings,
         missing: tuple[str, ...],
     ) -> NoReturn:
-        given = Inside(self.memory, self._scratch, port, self.relay_path, Level("none"), outside)
+        given = Inside(self.memory, self._scratch, port, self.relay_path, Level("none"), _outside=outside)
         code = _FAILED
         try:
             os.setpgid(0, 0)
