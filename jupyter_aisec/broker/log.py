@@ -38,7 +38,7 @@ from jupyter_aisec.broker.store import (
     WrappedKeyRow,
 )
 from jupyter_aisec.errors import AisecError, TamperedError
-from jupyter_aisec.grants import State
+from jupyter_aisec.grants.state import State
 from jupyter_aisec.ledger.bodies import Body
 from jupyter_aisec.ledger.checkpoint import Checkpoint, sign_checkpoint
 from jupyter_aisec.ledger.entry import SALT_SIZE, Entry, make_entry

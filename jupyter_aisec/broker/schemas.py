@@ -12,13 +12,13 @@ from jupyter_aisec.errors import MalformedError
 from jupyter_aisec.people.dsse import Envelope, Signature
 
 __all__ = [
-    "ArtifactIn",
     "EndedIn",
     "EnrolIn",
     "EnvelopeModel",
     "KeysIn",
     "PolicyIn",
     "RunIn",
+    "SealedIn",
     "StatementIn",
 ]
 
@@ -73,13 +73,13 @@ class PolicyIn(Strict):
     envelope: EnvelopeModel
 
 
-class ArtifactIn(Strict):
+class SealedIn(Strict):
     """A new version: its manifest, where its sealed files are, its keys (HPKE to the broker)."""
 
     manifest: EnvelopeModel
     url: str = Field(min_length=1, max_length=4096)
     keys: dict[KeyId, Annotated[Base64, Field(max_length=4096)]] = Field(max_length=1024)
-    output_key: Annotated[Base64, Field(max_length=4096)] | None = None
+    output_key: Annotated[Base64, Field(max_length=4096)]
 
 
 class KeysIn(Strict):

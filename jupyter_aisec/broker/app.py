@@ -1,0 +1,80 @@
+"""The HTTP service: routes, their errors and limits put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from jupyter_aisec.broker.limits import BodyLimit
+from jupyter_aisec.broker.problems import MEDIA_TYPE, NoTraces, Problem, add_problem_handlers
+from jupyter_aisec.broker.routes import (
+    artifacts,
+    events,
+    grants,
+    health,
+    ledger,
+    people,
+    policy,
+    runs,
+)
+from jupyter_aisec.broker.service import Broker
+
+__all__ = ["make_app"]
+
+_PROBLEM = {"model": Problem, "content": {MEDIA_TYPE: {}}}
+_ERRORS = {
+    400: "The request cannot be read.",
+    401: "Who is asking is not known, or not whom they say.",
+    403: "A rule said no.",
+    404: "There is no such thing.",
+    409: "Something that concerns it came in between, or it is done already.",
+    413: "The request is too large.",
+    422: "The content is not of its form.",
+    500: "The broker met an error that it did not foresee.",
+    503: "The ledger or the key store cannot be relied on: nothing is released.",
+}
+
+
+def make_app(broker: Broker) -> FastAPI:
+    """The application for one broker, which it closes when it ends."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.stopping = asyncio.Event()
+        yield
+        broker.close()
+
+    app = FastAPI(
+        title="jupyter-aisec broker",
+        summary="Decides grants and releases keys.",
+        version=_version(),
+        lifespan=lifespan,
+        docs_url=None,  # they load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+        responses={status: {"description": text, **_PROBLEM} for status, text in _ERRORS.items()},
+    )
+    app.state.broker = broker
+    add_problem_handlers(app)
+    for routes in (people, artifacts, grants, runs, policy, ledger, events, health):
+        app.include_router(routes.router)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(NoTraces)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return f"{route.tags[0]}-{route.name}" if route.tags else route.name
+
+
+def _version() -> str:
+    try:
+        return version("jupyter-aisec")
+    except PackageNotFoundError:  # run from a checkout
+        return "0"

@@ -1,0 +1,57 @@
+"""Artifacts: the catalog, and new versions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query
+
+from jupyter_aisec.broker.identity import BrokerDep, SenderDep, SignedInDep
+from jupyter_aisec.broker.schemas import SealedIn
+from jupyter_aisec.broker.sealing import accept_version
+from jupyter_aisec.broker.views import ArtifactView, SealedView, StoreView
+
+router = APIRouter(prefix="/v1", tags=["artifacts"])
+
+
+@router.get("/artifacts", summary="The newest version of every artifact")
+def artifacts(broker: BrokerDep, who: SignedInDep) -> list[ArtifactView]:
+    with broker.ledger.reading() as (state, _):
+        catalog = state.catalog
+        return [ArtifactView.of(catalog.find(name)) for name in catalog.names]
+
+
+@router.get("/artifacts/{kind}/{name}", summary="One version: the newest, or the one asked for")
+def artifact(
+    broker: BrokerDep,
+    who: SignedInDep,
+    kind: Literal["dataset", "weights", "results"],
+    name: Annotated[str, Path(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")],
+    version: Annotated[int | None, Query(ge=1, le=2**31)] = None,
+) -> ArtifactView:
+    with broker.ledger.reading() as (state, _):
+        return ArtifactView.of(state.catalog.find(f"{kind}/{name}", version))
+
+
+@router.get("/artifacts/{kind}/{name}/versions", summary="Every version, the first first")
+def versions(
+    broker: BrokerDep,
+    who: SignedInDep,
+    kind: Literal["dataset", "weights", "results"],
+    name: Annotated[str, Path(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")],
+) -> list[ArtifactView]:
+    with broker.ledger.reading() as (state, _):
+        state.catalog.find(f"{kind}/{name}")
+        return [ArtifactView.of(one) for one in state.catalog.versions(f"{kind}/{name}")]
+
+
+@router.post("/artifacts", summary="Register a sealed version, and hand in its keys")
+def seal(broker: BrokerDep, sender: SenderDep, body: SealedIn) -> SealedView:
+    """With a session, or signed by a kernel that took a seat; the manifest by the same one."""
+    version = accept_version(broker, body, sender)
+    return SealedView(artifact=version.artifact, version=version.version)
+
+
+@router.get("/store", summary="Where new versions are written")
+def store(broker: BrokerDep, who: SignedInDep) -> StoreView:
+    return StoreView(url=broker.store_url)

@@ -1,0 +1,159 @@
+"""Grants: asking, deciding, taking the seat, keys, the lease, the end."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query
+
+from jupyter_aisec.broker.identity import (
+    BrokerDep,
+    KernelDep,
+    SignedIn,
+    SignedInDep,
+    sees_grant,
+)
+from jupyter_aisec.broker.releases import release_keys
+from jupyter_aisec.broker.schemas import EndedIn, KeysIn, StatementIn
+from jupyter_aisec.broker.service import Broker
+from jupyter_aisec.broker.statements import Propose, append_statement, require_about
+from jupyter_aisec.broker.views import EndedView, GrantView, LeaseView, ReleaseView
+from jupyter_aisec.errors import ConflictError, IdentityError, MalformedError
+from jupyter_aisec.grants.approvals import propose_approval
+from jupyter_aisec.grants.bindings import propose_binding, propose_ending
+from jupyter_aisec.grants.decisions import propose_decision
+from jupyter_aisec.grants.grant import Grant
+from jupyter_aisec.grants.requests import propose_request
+from jupyter_aisec.grants.state import State
+from jupyter_aisec.grants.statements import Decision, Request
+from jupyter_aisec.ledger.bodies import Body, GrantApproved
+from jupyter_aisec.people.dsse import Envelope, sign_again
+
+router = APIRouter(prefix="/v1/grants", tags=["grants"])
+
+GrantId = Annotated[str, Path(pattern="^grant_[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
+
+
+@router.post("", summary="Ask for artifacts, for a time, with a reason")
+def request(broker: BrokerDep, who: SignedInDep, body: StatementIn) -> GrantView:
+    envelope = body.envelope.envelope()
+    grant_id = envelope.read(Request, Request.payload_type, "The request").grant
+    append_statement(
+        broker, who, envelope, propose_request, action="request", subject=grant_id
+    )
+    return _view(broker, who, grant_id)
+
+
+@router.get("", summary="The grants that you asked for, decide or look after")
+def grants(
+    broker: BrokerDep,
+    who: SignedInDep,
+    state: Annotated[Literal["pending", "scheduled", "active", "ended"] | None, Query()] = None,
+) -> list[GrantView]:
+    with broker.ledger.reading() as (folded, now):
+        return [
+            GrantView.of(folded, grant, now)
+            for grant in folded.grants.values()
+            if sees_grant(who, folded, grant.id) and state in (None, grant.state(now))
+        ]
+
+
+@router.get("/{grant_id}")
+def grant(broker: BrokerDep, who: SignedInDep, grant_id: GrantId) -> GrantView:
+    return _view(broker, who, grant_id)
+
+
+@router.post("/{grant_id}/approve", summary="Approve what another person asked for")
+def approve(
+    broker: BrokerDep, who: SignedInDep, grant_id: GrantId, body: StatementIn
+) -> GrantView:
+    def propose(state: State, envelope: Envelope, now: datetime) -> Body:
+        approved = propose_approval(state, envelope, now)
+        return GrantApproved(
+            grant=approved.grant, approval=sign_again(envelope, broker.keys.broker)
+        )
+
+    return _act(broker, who, grant_id, body, propose, "approve")
+
+
+@router.post("/{grant_id}/bind", summary="A kernel takes the seat")
+def bind(broker: BrokerDep, who: SignedInDep, grant_id: GrantId, body: StatementIn) -> GrantView:
+    return _act(broker, who, grant_id, body, propose_binding, "bind")
+
+
+@router.post("/{grant_id}/keys", summary="Data keys, encrypted to the bound kernel that signs")
+def keys(broker: BrokerDep, kernel: KernelDep, grant_id: GrantId, body: KeysIn) -> ReleaseView:
+    return release_keys(broker, grant_id, body, kernel)
+
+
+@router.post("/{grant_id}/lease", summary="How long a kernel may open before it asks again")
+def lease(broker: BrokerDep, who: SignedInDep, grant_id: GrantId) -> LeaseView:
+    with broker.ledger.reading() as (state, now), broker.noting_refusals(
+        who.person, "lease", grant_id
+    ):
+        return LeaseView.of(_own(state, who, grant_id), now, broker.config)
+
+
+@router.post("/{grant_id}/ended", summary="The keeper confirms that keys and buffers are gone")
+def ended(broker: BrokerDep, who: SignedInDep, grant_id: GrantId, body: EndedIn) -> EndedView:
+    with broker.ledger.reading() as (state, _), broker.noting_refusals(
+        who.person, "ended", grant_id
+    ):
+        _own(state, who, grant_id)
+    try:
+        broker.ledger.append(
+            lambda state, now: propose_ending(state, grant_id, body.kernel, body.how, now)
+        )
+    except ConflictError as error:
+        if error.code != "ending-confirmed":
+            raise
+        return EndedView(recorded=False)
+    return EndedView(recorded=True)
+
+
+@router.post("/{grant_id}/{decision}", summary="End a grant or a request by a signed decision")
+def decide(
+    broker: BrokerDep,
+    who: SignedInDep,
+    grant_id: GrantId,
+    decision: Literal["deny", "withdraw", "return", "revoke"],
+    body: StatementIn,
+) -> GrantView:
+    envelope = body.envelope.envelope()
+    if envelope.read(Decision, Decision.payload_type, "The decision").action != decision:
+        raise MalformedError("The path and the decision differ.", code="decision-differs")
+    return _act(broker, who, grant_id, body, propose_decision, decision)
+
+
+def _act(
+    broker: Broker,
+    who: SignedIn,
+    grant_id: str,
+    body: StatementIn,
+    propose: Propose,
+    action: str,
+) -> GrantView:
+    envelope = body.envelope.envelope()
+    require_about(envelope, grant_id)
+    with broker.ledger.reading() as (state, _):
+        state.grant(grant_id)
+    append_statement(broker, who, envelope, propose, action=action, subject=grant_id)
+    return _view(broker, who, grant_id)
+
+
+def _view(broker: Broker, who: SignedIn, grant_id: str) -> GrantView:
+    with broker.ledger.reading() as (state, now):
+        found = state.grant(grant_id if sees_grant(who, state, grant_id) else "of another")
+        return GrantView.of(state, found, now)
+
+
+def _own(state: State, who: SignedIn, grant_id: str) -> Grant:
+    found = state.grant(grant_id)
+    if found.person != who.person:
+        raise IdentityError(
+            f"{grant_id} is a grant of {found.person}, and the token is {who.person}'s.",
+            next="Log in as yourself: aisec login",
+            code="token-of-another",
+        )
+    return found

@@ -1,0 +1,97 @@
+"""New versions entering the catalog: their keys are opened, checked, wrapped, and logged."""
+
+from __future__ import annotations
+
+import hashlib
+
+from jupyter_aisec.broker.failpoints import failpoint
+from jupyter_aisec.broker.schemas import SealedIn, decode
+from jupyter_aisec.broker.service import Broker
+from jupyter_aisec.broker.store import WrappedKeyRow
+from jupyter_aisec.errors import ConflictError, IdentityError, MalformedError, WrongKeyError
+from jupyter_aisec.grants.artifacts import propose_sealed
+from jupyter_aisec.grants.catalog import ArtifactVersion
+from jupyter_aisec.people.dsse import Envelope
+from jupyter_aisec.sealed.datakey import DataKey
+from jupyter_aisec.sealed.manifest import Manifest, read_manifest
+from jupyter_aisec.sealed.release import ReleaseKey, deposit_info
+
+__all__ = ["OUTPUT_KEY", "accept_version"]
+
+OUTPUT_KEY = "output"  # the key id under which an artifact's output key is deposited
+
+
+def accept_version(broker: Broker, sealed: SealedIn, sender: str) -> ArtifactVersion:
+    """The version as it is in the catalog now.
+
+    ``sender`` is the person of the session, or the key id of the kernel, that sent it: whoever
+    signed the manifest. The same manifest sent again is the version that it became.
+    """
+    envelope = sealed.manifest.envelope()
+    manifest = read_manifest(envelope)
+    _require_own(broker, envelope, sender)
+    rows = _wrap(broker, manifest, sealed)
+    failpoint("artifact.wrapped")
+    digests = {row.key_id: hashlib.sha256(row.wrapped).hexdigest() for row in rows}
+    try:
+        broker.ledger.append(
+            lambda state, now: propose_sealed(state, envelope, sealed.url, digests, now),
+            lambda _: rows,
+        )
+    except ConflictError:
+        found = _version(broker, manifest.seal_id)
+        if found is None or found.manifest != envelope:
+            raise
+        return found
+    found = _version(broker, manifest.seal_id)
+    assert found is not None  # noqa: S101 - it was just appended
+    return found
+
+
+def _require_own(broker: Broker, envelope: Envelope, sender: str) -> None:
+    """The manifest is signed by whoever sends it: nobody registers another's work."""
+    with broker.ledger.reading() as (state, _):
+        signers = {
+            name
+            for signature in envelope.signatures
+            for name in (signature.keyid, state.directory.owner(signature.keyid))
+        }
+    if sender not in signers:
+        raise IdentityError(
+            "The manifest is not signed by the one who sends it.",
+            next="Send it from the account, or the kernel, that sealed it.",
+            code="manifest-of-another",
+        )
+
+
+def _wrap(broker: Broker, manifest: Manifest, sealed: SealedIn) -> list[WrappedKeyRow]:
+    """Every key of the manifest: opened, held against its commitment, wrapped."""
+    if set(sealed.keys) != {key.key_id for key in manifest.keys}:
+        raise MalformedError(
+            "The keys sent are not those that the manifest names.", code="deposit-differs"
+        )
+    seal_id = manifest.seal_id
+    rows = []
+    for key_id, encrypted in sealed.keys.items():
+        data_key = DataKey(_open(broker, encrypted, seal_id, key_id))
+        try:
+            data_key.check(manifest.commitment(key_id), key_id)
+            wrapped = broker.key_store.wrap(bytes(data_key.secret), seal_id, key_id)
+        finally:
+            data_key.wipe()
+        rows.append(WrappedKeyRow(seal_id, key_id, wrapped))
+    output_key = _open(broker, sealed.output_key, seal_id, OUTPUT_KEY)
+    if ReleaseKey(output_key).public != manifest.output_key:
+        raise WrongKeyError("The output key sent is not the one in the manifest.")
+    wrapped = broker.key_store.wrap(output_key, seal_id, OUTPUT_KEY)
+    return [*rows, WrappedKeyRow(seal_id, OUTPUT_KEY, wrapped)]
+
+
+def _open(broker: Broker, encrypted: str, seal_id: str, key_id: str) -> bytes:
+    info = deposit_info(seal_id=seal_id, key_id=key_id)
+    return broker.keys.seal.open(decode(encrypted), info)
+
+
+def _version(broker: Broker, seal_id: str) -> ArtifactVersion | None:
+    with broker.ledger.reading() as (state, _):
+        return state.catalog.sealed(seal_id)

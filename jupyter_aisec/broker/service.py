@@ -1,0 +1,114 @@
+"""One running broker: its home, its keys, its ledger; and how refusals get into the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from jupyter_aisec.broker.clock import wall_clock
+from jupyter_aisec.broker.config import Config
+from jupyter_aisec.broker.keystore import BrokerKeys, KeyStore, open_key_store
+from jupyter_aisec.broker.log import Ledger
+from jupyter_aisec.broker.outside import OutsideCopies
+from jupyter_aisec.broker.runs import check_bundle
+from jupyter_aisec.broker.store import HomeLock, Store
+from jupyter_aisec.errors import LedgerError, NotFoundError, RefusedError
+from jupyter_aisec.grants.decisions import propose_refusal
+from jupyter_aisec.ledger.note import NoteSigner
+from jupyter_aisec.ledger.trust import Trust, trust_of
+
+__all__ = ["DATABASE", "Broker", "open_broker"]
+
+DATABASE = "broker.sqlite"
+
+
+class Broker:
+    """What the routes act on."""
+
+    def __init__(
+        self,
+        *,
+        home: Path,
+        config: Config,
+        ledger: Ledger,
+        keys: BrokerKeys,
+        key_store: KeyStore,
+        lock: HomeLock,
+    ) -> None:
+        self.home = home
+        self.config = config
+        self.ledger = ledger
+        self.keys = keys
+        self.key_store = key_store
+        self._lock = lock
+
+    @property
+    def trust(self) -> Trust:
+        return trust_of(self.ledger.entries[0])
+
+    @property
+    def store_url(self) -> str:
+        """Below this URL new versions are written."""
+        return (self.config.store or (self.home / "store").absolute().as_uri()).rstrip("/")
+
+    @contextmanager
+    def noting_refusals(self, person: str, action: str, subject: str) -> Iterator[None]:
+        """Keeps a refusal in the ledger: that somebody tried is something to know.
+
+        A name nobody knows is a slip, and so is the same statement sent twice: not kept.
+        """
+        try:
+            yield
+        except RefusedError as error:
+            if not isinstance(error, NotFoundError) and error.code != "statement-recorded":
+                refusal = error  # the name is gone when the block ends
+                self.ledger.append(
+                    lambda state, _: propose_refusal(
+                        state, refusal, person=person, action=action, subject=subject
+                    )
+                )
+            raise
+
+    def close(self) -> None:
+        self.ledger.close()
+        self._lock.close()
+
+
+def open_broker(
+    home: Path, config: Config, *, clock: Callable[[], datetime] = wall_clock
+) -> Broker:
+    """Takes the home's lock, and reads and checks everything in it.
+
+    Raises LedgerError (``genesis-missing``) on an empty home, TamperedError where the
+    database is not what was logged, KeyStoreError, ConflictError if a broker runs on it.
+    """
+    if not (home / DATABASE).exists():
+        raise LedgerError(
+            f"There is no broker in {home}.",
+            next="Run: aisec broker start",
+            code="genesis-missing",
+        )
+    lock = HomeLock(home)
+    try:
+        key_store = open_key_store(home)
+        keys = key_store.keys()
+        store = Store(home / DATABASE)
+        try:
+            ledger = Ledger(
+                store,
+                NoteSigner(keys.origin, keys.log),
+                OutsideCopies(home, key_store),
+                check_bundle=check_bundle,
+                clock=clock,
+            )
+        except BaseException:
+            store.close()
+            raise
+    except BaseException:
+        lock.close()
+        raise
+    return Broker(
+        home=home, config=config, ledger=ledger, keys=keys, key_store=key_store, lock=lock
+    )

@@ -1,0 +1,27 @@
+"""The trust file of a home: what a verifier pins, read without starting a broker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from jupyter_aisec.broker.service import DATABASE
+from jupyter_aisec.broker.store import snapshot_of
+from jupyter_aisec.errors import LedgerError
+from jupyter_aisec.ledger.entry import Entry
+from jupyter_aisec.ledger.trust import trust_of
+
+__all__ = ["trust_file"]
+
+
+def trust_file(home: Path) -> bytes:
+    """The trust file as JSON, indented for people; raises LedgerError on an empty home."""
+    rows = snapshot_of(home / DATABASE)["entries"]
+    if not rows:
+        raise LedgerError(
+            f"There is no broker in {home}.", next="Run: aisec broker start", code="genesis-missing"
+        )
+    index, at, type_, salt, body, _ = rows[0]
+    trust = trust_of(Entry(index=index, at=at, type=type_, salt=salt, body=body))
+    return msgspec.json.format(msgspec.json.encode(trust), indent=2) + b"\n"

@@ -1,0 +1,335 @@
+"""What the broker answers, as pydantic models: OpenAPI is generated from them."""
+
+from __future__ import annotations
+
+import base64
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+from pydantic import BaseModel, ConfigDict
+
+from jupyter_aisec.broker.config import Config
+from jupyter_aisec.broker.schemas import EnvelopeModel
+from jupyter_aisec.grants.catalog import ArtifactVersion
+from jupyter_aisec.grants.grant import Grant, GrantState
+from jupyter_aisec.grants.state import State
+from jupyter_aisec.grants.view import grant_view
+from jupyter_aisec.ledger.bodies import EndedWhy, Role, RunRecorded
+from jupyter_aisec.ledger.entry import Entry
+from jupyter_aisec.people.directory import Person
+from jupyter_aisec.people.dsse import Envelope
+from jupyter_aisec.people.keys import PublicKey
+from jupyter_aisec.times import format_time
+
+__all__ = [
+    "ArtifactView",
+    "EntryView",
+    "FindingView",
+    "GrantView",
+    "LeaseView",
+    "PersonView",
+    "PolicyView",
+    "ReleaseView",
+    "RunView",
+    "SealedView",
+    "SessionView",
+    "StoreView",
+    "TrustView",
+    "WhoView",
+    "envelope_model",
+]
+
+Isolation = Literal["none", "partial", "full"]
+_WARN_FRACTION = 0.1
+_WARN_BEFORE = timedelta(minutes=2)
+
+
+class View(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class KeyModel(View):
+    """A public key: SubjectPublicKeyInfo in DER, base64."""
+
+    kind: Literal["ed25519", "p256"]
+    spki: str
+
+
+class SessionView(View):
+    """The bearer token speaks for the person until it expires."""
+
+    token: str
+    expires: str
+    person: str
+
+
+class WhoView(View):
+    person: str
+    roles: list[Role]
+
+
+class EnrolledKeyView(View):
+    key: KeyModel
+    enrolled: int
+    revoked: int | None
+
+
+class PersonView(View):
+    name: str
+    roles: list[Role]
+    keys: list[EnrolledKeyView]
+    removed: int | None
+
+    @classmethod
+    def of(cls, person: Person) -> PersonView:
+        keys = [
+            EnrolledKeyView(key=key_model(one.key), enrolled=one.enrolled, revoked=one.revoked)
+            for one in person.keys
+        ]
+        return cls(name=person.name, roles=list(person.roles), keys=keys, removed=person.removed)
+
+
+class ArtifactView(View):
+    """One version, and the URL where its sealed files are."""
+
+    artifact: str
+    version: int
+    seal_id: str
+    url: str
+    manifest: EnvelopeModel
+    labels: list[str]
+    by: str
+    at: str
+
+    @classmethod
+    def of(cls, version: ArtifactVersion) -> ArtifactView:
+        return cls(
+            artifact=version.artifact,
+            version=version.version,
+            seal_id=version.seal_id,
+            url=version.url,
+            manifest=envelope_model(version.manifest),
+            labels=sorted(version.labels),
+            by=version.by,
+            at=version.at,
+        )
+
+
+class SealedView(View):
+    artifact: str
+    version: int
+
+
+class StoreView(View):
+    """Below this URL new versions are written: ``<url>/<artifact>/<seal id>``."""
+
+    url: str
+
+
+class ApprovalView(View):
+    person: str
+    at: str
+    seconds: int
+    artifacts: list[str]
+    comment: str
+
+
+class TermsView(View):
+    """What policy decided about the request, and why."""
+
+    approvals: int
+    approvers: list[str]
+    seconds: int
+    isolation: Isolation
+    pending_until: str
+    begin_within: int
+    policy_version: int
+    reasons: list[str]
+
+
+class KernelView(View):
+    """A kernel that took the seat; ``confirmed`` is how its ending was confirmed."""
+
+    kernel: str
+    at: str
+    isolation: Isolation
+    vouched: bool
+    confirmed: str | None
+
+
+class GrantView(View):
+    """A grant as of ``now``, the broker's clock; the fields of ``grants.view.GrantView``."""
+
+    id: str
+    state: GrantState
+    ended_why: EndedWhy | None
+    ended_at: str | None
+    ended_by: str | None
+    ended_reason: str
+    person: str
+    artifacts: list[str]
+    reason: str
+    seat: str
+    extends: str | None
+    seconds: int
+    requested_at: str
+    pending_until: str
+    begin_until: str | None
+    approvals_needed: int
+    approvers: list[str]
+    waiting_for: list[str]
+    approvals: list[ApprovalView]
+    starts_at: str | None
+    ends_at: str | None
+    policy_version: int
+    isolation: Isolation
+    kernels: list[KernelView]
+    ending: list[str]
+    now: str
+    request: EnvelopeModel
+    terms: TermsView
+
+    @classmethod
+    def of(cls, state: State, grant: Grant, now: datetime) -> GrantView:
+        return cls.model_validate(msgspec.to_builtins(grant_view(state, grant, now)))
+
+
+class LeaseView(View):
+    """Until when a kernel may open without asking again, and when to warn its person."""
+
+    state: GrantState
+    ended_why: EndedWhy | None
+    until: str | None
+    ends_at: str | None
+    warn: list[str]
+    now: str
+
+    @classmethod
+    def of(cls, grant: Grant, now: datetime, config: Config) -> LeaseView:
+        state, ends_at = grant.state(now), grant.ends_at
+        active = state == "active" and ends_at is not None
+        warn = {ends_at - grant.length * _WARN_FRACTION, ends_at - _WARN_BEFORE} if active else ()
+        return cls(
+            state=state,
+            ended_why=grant.ended_why(now),
+            until=_time(min(now + config.lease, ends_at)) if active else None,
+            ends_at=_time(ends_at),
+            warn=[format_time(when) for when in sorted(warn)],
+            now=format_time(now),
+        )
+
+
+class ReleaseView(View):
+    """Data keys, each encrypted to the bound kernel, and the broker's signature over them."""
+
+    keys: dict[str, str]
+    seal_id: str
+    entry: int
+    signature: EnvelopeModel
+    checkpoint: str
+
+
+class EndedView(View):
+    recorded: bool
+
+
+class RunView(View):
+    run: str
+    grant: str | None
+    kernel: str
+    seal_ids: list[str]
+    differences: int
+    statement_sha256: str
+    entry: int
+    at: str
+
+    @classmethod
+    def of(cls, body: RunRecorded, entry: Entry) -> RunView:
+        return cls(
+            run=body.run,
+            grant=body.grant,
+            kernel=body.kernel,
+            seal_ids=list(body.seal_ids),
+            differences=body.differences,
+            statement_sha256=body.statement_sha256,
+            entry=entry.index,
+            at=entry.at,
+        )
+
+
+class RecordedView(View):
+    """A recorded run, and the bundle that verifies offline."""
+
+    run: str
+    bundle: dict[str, Any]
+
+
+class PolicyView(View):
+    version: int
+    policy: dict[str, Any]
+
+
+class EntryView(View):
+    """A ledger entry with its body and salt (base64)."""
+
+    index: int
+    at: str
+    type: str
+    salt: str
+    body: str
+
+    @classmethod
+    def of(cls, entry: Entry) -> EntryView:
+        return cls(
+            index=entry.index,
+            at=entry.at,
+            type=entry.type,
+            salt=_b64(entry.salt),
+            body=_b64(entry.body),
+        )
+
+
+class TrustView(View):
+    format: str
+    origin: str
+    log_key: str
+    genesis_sha256: str
+    seal_key: str
+    broker_key: KeyModel
+
+
+class FindingView(View):
+    """A place where the stored tables are not what was logged."""
+
+    table: str
+    row: str
+    column: str
+    what: str
+
+
+class AuditView(View):
+    size: int
+    checkpoint: str
+    findings: list[FindingView]
+
+
+class HealthView(View):
+    status: Literal["ok"]
+
+
+def envelope_model(envelope: Envelope) -> EnvelopeModel:
+    """The envelope as it is in JSON."""
+    return EnvelopeModel.model_validate(msgspec.to_builtins(envelope))
+
+
+def key_model(key: PublicKey) -> KeyModel:
+    return KeyModel(kind=key.kind, spki=_b64(key.spki))
+
+
+def _time(when: datetime | None) -> str | None:
+    return None if when is None else format_time(when)
+
+
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
