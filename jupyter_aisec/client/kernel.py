@@ -20,7 +20,7 @@ from http_message_signatures.resolvers import MappingKeyResolver
 from requests.auth import AuthBase
 
 from jupyter_aisec.client.http import BearerAuth, Http
-from jupyter_aisec.client.sealing import registration
+from jupyter_aisec.client.catalog import get_artifact, registration
 from jupyter_aisec.client.views import ArtifactView, GrantView, SealedView, as_view
 from jupyter_aisec.errors import SignatureError
 from jupyter_aisec.ids import new_id
@@ -136,8 +136,7 @@ class KernelClient:
         return self.key.public.key_id
 
     def artifact(self, name: str, version: int | None = None) -> ArtifactView:
-        params = {} if version is None else {"version": version}
-        return as_view(self.http.get(f"/v1/artifacts/{name}", params), ArtifactView)
+        return get_artifact(self.http, name, version)
 
     def store(self) -> str:
         """The URL below which new versions are written."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from jupyter_aisec.client.events import Event, follow
 from jupyter_aisec.client.home import Account, Home, Session, take_token
 from jupyter_aisec.client.http import BearerAuth, Http
-from jupyter_aisec.client.sealing import registration
+from jupyter_aisec.client.catalog import get_artifact, registration
 from jupyter_aisec.client.views import (
     ArtifactView,
     EntryView,
@@ -49,6 +49,7 @@ from jupyter_aisec.ledger.checkpoint import Checkpoint
 from jupyter_aisec.ledger.trust import Trust, parse_trust
 from jupyter_aisec.people import dsse
 from jupyter_aisec.people.keys import PublicKey, SigningKey
+from jupyter_aisec.sealed.manifest import check_artifact_name
 from jupyter_aisec.times import format_time, parse_time
 
 if TYPE_CHECKING:
@@ -129,8 +130,8 @@ class PersonClient:
         envelope = self._sign(
             Enrolment, person=person, key=key.public, token_sha256=_sha256(token.encode())
         )
-        answer = self._open.post("/v1/people/enrol", {"envelope": envelope, "token": token})
-        return self._keep(answer)
+        self._open.post("/v1/people/enrol", {"envelope": envelope, "token": token})
+        return self.login(person)
 
     def whoami(self) -> Who:
         return as_view(self.http.get("/v1/whoami"), Who)
@@ -184,8 +185,13 @@ class PersonClient:
         return as_view(self.http.get("/v1/artifacts"), tuple[ArtifactView, ...])
 
     def artifact(self, name: str, version: int | None = None) -> ArtifactView:
-        params = {} if version is None else {"version": version}
-        return as_view(self.http.get(f"/v1/artifacts/{name}", params), ArtifactView)
+        return get_artifact(self.http, name, version)
+
+    def versions(self, name: str) -> tuple[ArtifactView, ...]:
+        """Every version of an artifact, the first one first."""
+        check_artifact_name(name)
+        answer = self.http.get(f"/v1/artifacts/{name}/versions")
+        return as_view(answer, tuple[ArtifactView, ...])
 
     def store(self) -> str:
         """The URL below which new versions are written."""

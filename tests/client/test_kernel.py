@@ -1,0 +1,261 @@
+"""A kernel's requests and the releases it accepts, against answers made here."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+import requests
+from http_message_signatures import HTTPMessageVerifier, InvalidSignature, algorithms
+from http_message_signatures.resolvers import MappingKeyResolver
+
+from jupyter_aisec.client.http import BearerAuth
+from jupyter_aisec.client.kernel import (
+    COVERED,
+    RELEASE_TYPE,
+    KernelAuth,
+    KernelClient,
+    ReleaseStatement,
+)
+from jupyter_aisec.errors import (
+    AisecError,
+    BrokerFaultError,
+    MalformedError,
+    SignatureError,
+    WrongKeyError,
+)
+from jupyter_aisec.ids import new_id
+from jupyter_aisec.ledger import Checkpoint, NoteSigner, sign_checkpoint
+from jupyter_aisec.ledger.trust import Trust
+from jupyter_aisec.people import dsse
+from jupyter_aisec.people.canonical import canonical
+from jupyter_aisec.people.keys import SigningKey
+from jupyter_aisec.sealed.release import ReleaseKey, release_info, seal_key
+
+from .conftest import Answer, Got, Scripted
+
+BROKER = SigningKey.generate()
+LOG = NoteSigner("log.example", SigningKey.generate())
+TRUST = Trust(
+    origin="log.example",
+    log_key=LOG.verifier_key,
+    genesis_sha256="00" * 32,
+    seal_key=b"",
+    broker_key=BROKER.public,
+)
+KERNEL = SigningKey.generate()
+RELEASE = ReleaseKey.generate()
+GRANT, SEAL, KEY = new_id("grant"), new_id("seal"), new_id("key")
+DATA_KEY = b"k" * 32
+
+
+def client(scripted: Scripted) -> KernelClient:
+    return KernelClient(scripted.url, KERNEL, RELEASE, TRUST)
+
+
+class FakeBroker:
+    """Releases DATA_KEY as the real broker would; ``change`` makes it lie."""
+
+    def __init__(self, **change: Any) -> None:
+        self.change = change
+        self.signer = BROKER
+        self.recipient = RELEASE.public
+        self.size = 8
+
+    def __call__(self, got: Got) -> Answer:
+        info = release_info(
+            grant=GRANT,
+            artifact="dataset/x",
+            seal_id=SEAL,
+            key_id=KEY,
+            kernel=KERNEL.public.key_id,
+        )
+        keys = {KEY: base64.b64encode(seal_key(DATA_KEY, self.recipient, info)).decode()}
+        said = {
+            "entry": 7,
+            "action": got.headers["Aisec-Action"],
+            "grant": GRANT,
+            "seal_id": SEAL,
+            "kernel": KERNEL.public.key_id,
+            "keys_sha256": hashlib.sha256(canonical(keys)).hexdigest(),
+            **self.change,
+        }
+        checkpoint = Checkpoint("log.example", self.size, b"r" * 32)
+        answer = {
+            "keys": keys,
+            "seal_id": SEAL,
+            "entry": 7,
+            "signature": dsse.sign(ReleaseStatement(**said), RELEASE_TYPE, self.signer),
+            "checkpoint": sign_checkpoint(checkpoint, LOG),
+        }
+        return Answer(body=msgspec.json.encode(answer))
+
+
+def test_a_release_is_opened(scripted: Scripted) -> None:
+    scripted.route = FakeBroker()
+    release = client(scripted).keys(GRANT, "dataset/x", version=3, files=["a.parquet"])
+    assert (release.seal_id, release.entry, release.keys) == (SEAL, 7, {KEY: DATA_KEY})
+    assert DATA_KEY.decode() not in repr(release)
+    [asked] = scripted.got
+    assert asked.path == f"/v1/grants/{GRANT}/keys"
+    assert msgspec.json.decode(asked.body) == {
+        "artifact": "dataset/x",
+        "version": 3,
+        "files": ["a.parquet"],
+    }
+
+
+def _other_signer(broker: FakeBroker) -> None:
+    broker.signer = SigningKey.generate()
+
+
+def _other_recipient(broker: FakeBroker) -> None:
+    broker.recipient = ReleaseKey.generate().public
+
+
+def _too_small(broker: FakeBroker) -> None:
+    broker.size = 7
+
+
+def _lie(**change: Any) -> Callable[[FakeBroker], None]:
+    return lambda broker: broker.change.update(change)
+
+
+@pytest.mark.parametrize(
+    ("twist", "kind", "code"),
+    [
+        (_other_signer, SignatureError, "signature-missing"),
+        (_other_recipient, WrongKeyError, "sealed-key-wrong"),
+        (_too_small, SignatureError, "release-not-logged"),
+        (_lie(entry=6), SignatureError, "release-differs"),
+        (_lie(action=new_id("action")), SignatureError, "release-differs"),
+        (_lie(grant=new_id("grant")), SignatureError, "release-differs"),
+        (_lie(seal_id=new_id("seal")), SignatureError, "release-differs"),
+        (_lie(kernel="sha256:00"), SignatureError, "release-differs"),
+        (_lie(keys_sha256="00"), SignatureError, "release-differs"),
+    ],
+    ids=[
+        "signed by another key",
+        "encrypted to another kernel",
+        "not below its checkpoint",
+        "another entry",
+        "another action",
+        "another grant",
+        "another version",
+        "another kernel",
+        "other keys",
+    ],
+)
+def test_a_release_that_is_not_the_brokers_is_refused(
+    scripted: Scripted,
+    twist: Callable[[FakeBroker], None],
+    kind: type[AisecError],
+    code: str,
+) -> None:
+    broker = FakeBroker()
+    twist(broker)
+    scripted.route = broker
+    with pytest.raises(kind) as caught:
+        client(scripted).keys(GRANT, "dataset/x")
+    assert caught.value.code == code
+
+
+def test_an_answer_of_another_shape_is_a_fault(scripted: Scripted) -> None:
+    with pytest.raises(BrokerFaultError, match="aisec doctor"):
+        client(scripted).keys(GRANT, "dataset/x")
+
+
+def test_a_name_cannot_lead_to_another_route(scripted: Scripted) -> None:
+    with pytest.raises(MalformedError):
+        client(scripted).artifact("../grants")
+    assert not scripted.got
+
+
+class TestSignature:
+    """RFC 9421, checked as a broker does."""
+
+    def verify(self, request: requests.PreparedRequest, body: bytes) -> None:
+        resolver = MappingKeyResolver(
+            public_keys={KERNEL.public.key_id: KERNEL.public.load()}, private_keys={}
+        )
+        verifier = HTTPMessageVerifier(
+            signature_algorithm=algorithms.ED25519, key_resolver=resolver
+        )
+        verifier.verify(
+            request,
+            body=body,
+            max_age=timedelta(minutes=1),
+            expect_tag="jupyter-aisec",
+            expect_label="aisec",
+            require_components=COVERED,
+        )
+
+    def signed(self, auth: KernelAuth, **options: Any) -> requests.PreparedRequest:
+        return requests.Request(
+            "POST",
+            "http://relay.example/v1/grants/g/keys?x=1",
+            headers={"Aisec-Action": new_id("action")},
+            auth=auth,
+            **options,
+        ).prepare()
+
+    @pytest.mark.parametrize("data", [b'{"a":1}', '{"a":1}'], ids=["bytes", "text"])
+    def test_a_request_with_an_action_is_signed(self, data: bytes | str) -> None:
+        self.verify(self.signed(KernelAuth(KERNEL), data=data), b'{"a":1}')
+
+    def test_one_without_an_action_is_not(self) -> None:
+        request = requests.Request("GET", "http://h/v1/store", auth=KernelAuth(KERNEL)).prepare()
+        assert "Signature" not in request.headers
+
+    def test_without_a_keeper_the_bearer_goes_along(self) -> None:
+        auth = KernelAuth(KERNEL, BearerAuth(lambda: "very-secret-token"))
+        request = self.signed(auth, data=b"{}")
+        assert request.headers["Authorization"] == "Bearer very-secret-token"
+        self.verify(request, b"{}")
+        assert "very-secret-token" not in repr(auth)
+
+    @pytest.mark.parametrize("part", ["method", "url", "action", "body", "key"])
+    def test_changing_anything_that_is_covered_breaks_it(self, part: str) -> None:
+        key = SigningKey.generate() if part == "key" else KERNEL
+        request = self.signed(KernelAuth(key), data=b"{}")
+        if part == "key":
+            request.headers["Signature-Input"] = request.headers["Signature-Input"].replace(
+                key.public.key_id, KERNEL.public.key_id
+            )
+        elif part == "method":
+            request.method = "PUT"
+        elif part == "url":
+            request.url = "http://relay.example/v1/grants/h/keys?x=1"
+        elif part == "action":
+            request.headers["Aisec-Action"] = new_id("action")
+        with pytest.raises(InvalidSignature):
+            self.verify(request, b"[]" if part == "body" else b"{}")
+
+    def test_the_host_is_not_covered_since_a_relay_changes_it(self) -> None:
+        request = self.signed(KernelAuth(KERNEL), data=b"{}")
+        request.url = "https://broker.example/v1/grants/g/keys?x=1"
+        self.verify(request, b"{}")
+
+
+def test_no_repr_shows_a_key(scripted: Scripted) -> None:
+    shown = f"{client(scripted)!r} {KernelAuth(KERNEL)!r}"
+    assert KERNEL.to_bytes().hex() not in shown
+    assert shown.count("…") == 2
+
+
+def test_what_else_a_kernel_asks_goes_to_its_route(scripted: Scripted) -> None:
+    scripted.route = lambda got: Answer(
+        body={"/v1/store": b'{"url": "file:///store"}', "/v1/grants": b"[]"}.get(got.path, b"{}")
+    )
+    kernel = client(scripted)
+    assert kernel.store() == "file:///store"
+    assert kernel.grants() == ()
+    assert kernel.bundle("seal_1") == {}
+    record = dsse.sign({"a": 1}, "application/x", KERNEL)
+    assert kernel.record_run(record, "seal_1") == {}
+    assert "Signature" in scripted.got[-1].headers
