@@ -7,6 +7,7 @@ is why the keeper watches the messages from outside; the broker compares the two
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,9 @@ class CellRecorder:
         self._done: deque[Cell] = deque(maxlen=MOST_CELLS)
         # A cell can run another one (``get_ipython().run_cell``), so the open ones nest.
         self._open: list[tuple[Any, Cell]] = []
+        self.idle = threading.Event()
+        """Set while no cell runs; for threads that wait for it."""
+        self.idle.set()
 
     def install(self, shell: Any) -> None:
         shell.events.register("pre_run_cell", self.on_start)
@@ -73,6 +77,7 @@ class CellRecorder:
             started=self._now(),
         )
         self._open.append((info, cell))
+        self.idle.clear()
 
     def on_end(self, result: Any) -> None:
         """IPython's ``post_run_cell``; ``result.info`` is what ``on_start`` was given."""
@@ -82,12 +87,19 @@ class CellRecorder:
                 self._done.append(
                     msgspec.structs.replace(cell, finished=self._now(), ok=bool(result.success))
                 )
-                return
+                break
+        if not self._open:
+            self.idle.set()
 
     @property
     def count(self) -> int:
         """How many cells have started."""
         return self._count
+
+    @property
+    def running(self) -> bool:
+        """Whether a cell runs now."""
+        return bool(self._open)
 
     @property
     def missing(self) -> int:

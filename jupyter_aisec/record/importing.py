@@ -6,6 +6,7 @@ start CUDA) by itself.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
 from importlib.abc import Loader, MetaPathFinder
@@ -32,10 +33,8 @@ def when_imported(name: str, action: Callable[[ModuleType], None]) -> None:
 
 
 def _quietly(action: Callable[[ModuleType], None], module: ModuleType) -> None:
-    try:
+    with contextlib.suppress(Exception):  # the user's import must not fail because of us
         action(module)
-    except Exception:  # noqa: S110 - the user's import must not fail because of us
-        pass
 
 
 class _Watcher(MetaPathFinder):

@@ -65,7 +65,7 @@ def test_the_environment_is_what_is_installed():
     assert any(line.startswith("cryptography==") for line in facts.packages)
     assert list(facts.packages) == sorted(facts.packages)
     assert facts.packages_sha256 == hashlib.sha256("\n".join(facts.packages).encode()).hexdigest()
-    assert facts.python.endswith("%d.%d.%d" % sys.version_info[:3])
+    assert facts.python.endswith(".".join(map(str, sys.version_info[:3])))
 
 
 @pytest.fixture(params=["lightning", "pytorch_lightning"])

@@ -1,0 +1,126 @@
+"""The live card of a grant: who is asked, what its state is, how long it lasts.
+
+In a notebook it is a widget that a background thread keeps up to date; in a terminal it is a
+line whenever something changes. Names and reasons come from other people: they are escaped.
+"""
+
+from __future__ import annotations
+
+import html
+import unicodedata
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from jupyter_aisec.times import format_duration, parse_time
+
+if TYPE_CHECKING:
+    from jupyter_aisec.client.views import GrantView
+
+__all__ = ["Card", "headline", "render_html", "render_text", "visible"]
+
+_COLOURS = {"pending": "#b26a00", "scheduled": "#1f6feb", "active": "#1a7f37", "ended": "#6e7781"}
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def visible(text: str, most: int = 300) -> str:
+    """``text`` with what no screen shows, or shows as something else, replaced; cut at ``most``.
+
+    Bidirectional overrides and control characters could make a reason read as another one.
+    """
+    shown = "".join("�" if unicodedata.category(c) in _UNSEEN else c for c in text[:most])
+    return shown + ("…" if len(text) > most else "")
+
+
+def headline(view: GrantView, now: datetime) -> str:
+    """What there is to know in one line, at the instant ``now`` of the broker's clock."""
+    if view.state == "pending":
+        missing = view.approvals_needed - len(view.approvals)
+        asked = ", ".join(visible(name, 60) for name in view.approvers) or "nobody"
+        lapses = _left(view.pending_until, now)
+        return f"waiting for {missing} of: {asked}" + (f" (lapses in {lapses})" if lapses else "")
+    if view.state == "scheduled":
+        by = ", ".join(visible(approval.person, 60) for approval in view.approvals)
+        return f"approved by {by or 'policy'}; the clock starts when you first load"
+    if view.state == "active":
+        return f"active, {_left(view.ends_at, now) or 'no time'} left"
+    return f"ended: {view.ended_why or 'over'}"
+
+
+def render_text(view: GrantView, now: datetime, warning: str = "") -> str:
+    """The card for a terminal."""
+    text = f"{view.id}  {', '.join(map(visible, view.artifacts))}  {headline(view, now)}"
+    return f"{text}  ! {visible(warning)}" if warning else text
+
+
+def render_html(view: GrantView, now: datetime, warning: str = "") -> str:
+    """The card for a notebook: no text in it can be markup."""
+    colour = _COLOURS.get(view.state, _COLOURS["ended"])
+    rows = [
+        ("artifacts", ", ".join(visible(name) for name in view.artifacts)),
+        ("reason", visible(view.reason)),
+        ("asked for", format_duration(timedelta(seconds=view.seconds))),
+    ]
+    table = "".join(
+        f'<tr><td style="padding-right:1em;opacity:.7">{html.escape(label)}</td>'
+        f"<td>{html.escape(text)}</td></tr>"
+        for label, text in rows
+    )
+    warn = (
+        f'<div role="alert" style="color:#b35900;font-weight:600">{html.escape(visible(warning))}'
+        "</div>"
+        if warning
+        else ""
+    )
+    return (
+        f'<div style="border-left:4px solid {colour};padding:.4em .8em;max-width:46em">'
+        f'<div role="status"><b style="color:{colour}">{html.escape(view.state)}</b> '
+        f"{html.escape(headline(view, now))}</div>{warn}<table>{table}</table>"
+        f'<div style="opacity:.6;font-size:85%">{html.escape(view.id)}</div></div>'
+    )
+
+
+def _left(until: str | None, now: datetime) -> str:
+    """The time until then, in steps that do not flicker; "" when there is no such time."""
+    if until is None:
+        return ""
+    left = parse_time(until) - now
+    if left > timedelta(minutes=10):
+        left = timedelta(minutes=left // timedelta(minutes=1))
+    return "" if left <= timedelta(0) else format_duration(max(left, timedelta(seconds=1)))
+
+
+class Card:
+    """One grant on the screen. ``show`` may be called from any thread."""
+
+    def __init__(self, shell: Any) -> None:
+        self._widget = _widget(shell)
+        self._last = ""
+
+    def display(self) -> None:
+        if self._widget is not None:
+            from IPython.display import display
+
+            display(self._widget)  # type: ignore[no-untyped-call]
+
+    def show(self, view: GrantView, now: datetime, warning: str = "") -> None:
+        if self._widget is not None:
+            text = render_html(view, now, warning)
+            if text != self._last:
+                self._widget.value = text
+                self._last = text
+        else:
+            # Without a countdown, which in a terminal would be a line a second.
+            if (key := f"{view.state} {warning}") != self._last:
+                print(render_text(view, now, warning))  # noqa: T201 - the terminal's card
+                self._last = key
+
+
+def _widget(shell: Any) -> Any:
+    """An empty HTML widget where widgets can live: in a kernel, with ipywidgets."""
+    if getattr(shell, "kernel", None) is None:
+        return None
+    try:
+        import ipywidgets
+    except ImportError:
+        return None
+    return ipywidgets.HTML()

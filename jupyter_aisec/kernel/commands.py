@@ -1,0 +1,159 @@
+"""What people type after the magics, as values. Pure: reads text, does nothing.
+
+The options are those of the ``aisec`` command line, so that what works there works here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from typing import Any, NoReturn
+
+import msgspec
+
+from jupyter_aisec.errors import UsageError
+from jupyter_aisec.times import parse_duration
+
+__all__ = [
+    "FORMATS",
+    "GrantCommand",
+    "LoadCommand",
+    "SaveCommand",
+    "parse_grant",
+    "parse_load",
+    "parse_save",
+]
+
+FORMATS = ("pandas", "polars", "arrow", "torch", "dataset", "bytes")
+VERBS = ("list", "show", "request", "withdraw", "return", "extend", "approve", "deny", "revoke")
+
+
+class GrantCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """``%grant VERB …``. Times are whole seconds."""
+
+    verb: str
+    names: tuple[str, ...] = ()  # artifacts to request, else the grant
+    seconds: int = 0
+    reason: str = ""
+    pending: bool = False
+    wait: bool = False
+
+
+class LoadCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """``%load_secure NAME as VAR …``."""
+
+    artifact: str
+    variable: str
+    format: str | None = None
+    into: str | None = None
+    device: str | None = None
+    columns: tuple[str, ...] | None = None
+    version: int | None = None
+    wait: bool = True
+
+
+class SaveCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """``%save_secure EXPRESSION as NAME …``."""
+
+    expression: str
+    artifact: str
+    labels: tuple[str, ...] = ()
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that raises our error instead of ending the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(
+            f"%{self.prog}: {message}.",
+            next=self.format_usage().removeprefix("usage: ").strip(),
+            code="magic-usage",
+        )
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        raise UsageError(f"%{self.prog}", next=self.format_help(), code="magic-usage")
+
+
+def _split(line: str, magic: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise UsageError(
+            f"%{magic}: {error}.", next="Close the quotation mark.", code="magic-usage"
+        ) from None
+
+
+def parse_grant(line: str) -> GrantCommand:
+    """The line after ``%grant``; with nothing there it lists. Raises UsageError."""
+    parser = _Parser(prog="grant", description="Ask for artifacts, and see what you may open.")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
+    listing = verbs.add_parser("list", prog="grant list")
+    listing.add_argument("--pending", action="store_true")
+    request = verbs.add_parser("request", prog="grant request")
+    request.add_argument("names", nargs="+", metavar="NAME")
+    _add_asking(request)
+    request.add_argument("--wait", action="store_true")
+    extend = verbs.add_parser("extend", prog="grant extend")
+    extend.add_argument("names", nargs="?", metavar="GRANT")
+    _add_asking(extend)
+    for verb in ("show", "withdraw", "return"):
+        other = verbs.add_parser(verb, prog=f"grant {verb}")
+        other.add_argument("names", nargs="?", metavar="GRANT")
+        other.add_argument("--reason", default="")
+    for verb in ("approve", "deny", "revoke"):  # never from inside a kernel: says where instead
+        other = verbs.add_parser(verb, prog=f"grant {verb}")
+        other.add_argument("names", nargs="?", metavar="GRANT")
+        other.add_argument("rest", nargs=argparse.REMAINDER)
+    options = vars(parser.parse_args(_split(line, "grant")))
+    names = options.get("names") or ()
+    return GrantCommand(
+        verb=options["verb"] or "list",
+        names=(names,) if isinstance(names, str) else tuple(names),
+        seconds=int(parse_duration(options["time"]).total_seconds()) if "time" in options else 0,
+        reason=options.get("reason", ""),
+        pending=options.get("pending", False),
+        wait=options.get("wait", False),
+    )
+
+
+def _add_asking(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--for", dest="time", required=True, metavar="TIME", help="such as 2h")
+    parser.add_argument("--reason", required=True)
+
+
+def parse_load(line: str) -> LoadCommand:
+    """The line after ``%load_secure``. Raises UsageError."""
+    parser = _Parser(prog="load_secure", usage="%load_secure NAME as VAR [options]")
+    parser.add_argument("artifact")
+    parser.add_argument("as_", metavar="as", choices=["as"])
+    parser.add_argument("variable")
+    parser.add_argument("--format", choices=FORMATS)
+    parser.add_argument("--into")
+    parser.add_argument("--device")
+    parser.add_argument("--columns")
+    parser.add_argument("--version", type=int)
+    parser.add_argument("--no-wait", dest="wait", action="store_false")
+    options: dict[str, Any] = vars(parser.parse_args(_split(line, "load_secure")))
+    del options["as_"]
+    columns = options.pop("columns")
+    if not options["variable"].isidentifier():
+        parser.error(f"{options['variable'][:40]!r} is not a variable's name")
+    return LoadCommand(
+        columns=tuple(columns.split(",")) if columns else None,
+        **options,
+    )
+
+
+def parse_save(line: str) -> SaveCommand:
+    """The line after ``%save_secure``: an expression, ``as``, a name. Raises UsageError."""
+    parser = _Parser(prog="save_secure", usage="%save_secure EXPRESSION as NAME [--label L]")
+    # The expression is Python and stays as it is typed; what follows the last " as " is ours.
+    expression, separator, rest = line.rpartition(" as ")
+    if not separator or not expression.strip():
+        parser.error("say what to save as what")
+    parser.add_argument("artifact")
+    parser.add_argument("--label", action="append", default=[])
+    options = parser.parse_args(_split(rest, "save_secure"))
+    return SaveCommand(
+        expression=expression.strip(), artifact=options.artifact, labels=tuple(options.label)
+    )

@@ -1,0 +1,109 @@
+"""The end of a grant in this kernel: interrupt, keep what may be kept, wipe, confirm.
+
+What user code copied cannot be wiped, but what the project put into memory is, and a cell
+that still runs is stopped first: a training run cut short is marked so, and never goes on
+with wiped weights unnoticed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from jupyter_aisec.errors import AisecError
+
+if TYPE_CHECKING:
+    from jupyter_aisec.kernel.desk import How
+    from jupyter_aisec.kernel.session import KernelSession, Opened
+
+__all__ = ["end_grant"]
+
+STOP_SECONDS = 10.0  # for a cell to react to the interrupt
+_AGAIN_SECONDS = 0.5
+
+
+def end_grant(
+    session: KernelSession,
+    grant: str,
+    why: str,
+    *,
+    user_ns: dict[str, Any],
+    keep: Callable[[], None],
+    stop_seconds: float = STOP_SECONDS,
+) -> None:
+    """Ends everything open under ``grant``; call it from a background thread.
+
+    ``keep`` seals what policy keeps (the scratch folder) before anything is wiped. A cell
+    that does not stop in ``stop_seconds`` takes the whole process with it.
+    """
+    ending = [opened for opened in session.opened if opened.grant == grant]
+    ending = [opened for opened in ending if not _passed_on(session, opened, grant)]
+    stopped = True
+    if ending:
+        if session.recorder.steps.total:
+            session.recorder.cut_short(f"the grant ended ({why})")
+        stopped = _interrupt(session, stop_seconds)
+        try:
+            keep()
+        except AisecError as error:
+            print(f"Scratch was not kept: {error}", file=sys.stderr)  # noqa: T201
+    for opened in ending:
+        opened.memory.wipe(why)
+        _forget(opened, user_ns)
+        session.opened.remove(opened)
+    session.bound.pop(grant, None)
+    _confirm(session, grant, "wiped" if stopped else "exited")
+    if not stopped:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _passed_on(session: KernelSession, opened: Opened, ended: str) -> bool:
+    """Whether another grant carries it on: the end of one grant never ends another.
+
+    Its keys are asked for anew, so that this is logged like any release.
+    """
+    for other in list(session.bound):
+        view = session.views.get(other)
+        if other == ended or other in session.closed or view is None:
+            continue
+        if view.state == "active" and opened.artifact in view.artifacts:
+            try:
+                release = session.client.keys(other, opened.artifact, version=opened.version)
+            except AisecError:
+                continue
+            opened.grant, opened.entry = other, release.entry
+            return True
+    return False
+
+
+def _interrupt(session: KernelSession, seconds: float) -> bool:
+    """Interrupts what runs in the main thread until nothing does; False if time ran out."""
+    deadline = time.monotonic() + seconds
+    main = threading.main_thread().ident
+    # ipykernel ignores the signal while it is idle, whatever the recorder was made to believe.
+    while session.recorder.cells.running and callable(signal.getsignal(signal.SIGINT)):
+        if time.monotonic() > deadline:
+            return False
+        if main is not None:
+            signal.pthread_kill(main, signal.SIGINT)
+        session.recorder.cells.idle.wait(_AGAIN_SECONDS)
+    return True
+
+
+def _forget(opened: Opened, user_ns: dict[str, Any]) -> None:
+    """Removes the variables that %load_secure made, unless they name something else by now."""
+    for name, identity in opened.variables.items():
+        if name in user_ns and id(user_ns[name]) == identity:
+            del user_ns[name]
+
+
+def _confirm(session: KernelSession, grant: str, how: How) -> None:
+    # If the broker is away, it shows the grant as ending until somebody confirms.
+    with contextlib.suppress(AisecError):
+        session.desk.ended(grant, session.key.public.key_id, how)

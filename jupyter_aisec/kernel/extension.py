@@ -1,0 +1,38 @@
+"""Loading into an IPython shell: magics, recorder, explanations; and out of it again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jupyter_aisec.kernel import explain, face
+from jupyter_aisec.kernel.load import open_artifact
+from jupyter_aisec.kernel.magics import AisecMagics
+from jupyter_aisec.sealed.filesystem import set_provider
+
+__all__ = ["load", "unload"]
+
+
+def load(shell: Any) -> None:
+    """``%load_ext jupyter_aisec``. Loading twice is once."""
+    if face._face is not None:
+        return
+    made = face.Face(shell)
+    made.recorder.install(shell)
+    shell.register_magics(AisecMagics(shell, made))
+    explain.install(shell)
+    set_provider(lambda artifact: open_artifact(made, artifact))
+    face._face = made
+
+
+def unload(shell: Any) -> None:
+    """``%unload_ext jupyter_aisec``: what was opened is wiped."""
+    made = face._face
+    if made is None:
+        return
+    made.stop()
+    made.recorder.remove(shell)
+    explain.remove(shell)
+    for name in ("grant", "load_secure", "save_secure", "provenance"):
+        shell.magics_manager.magics["line"].pop(name, None)
+    set_provider(None)
+    face._face = None

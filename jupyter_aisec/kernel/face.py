@@ -1,0 +1,144 @@
+"""The kernel's face: one session with its recorder, lease thread and cards.
+
+Magics and functions are two ways to the same few actions, which are here.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from jupyter_aisec.errors import RefusedError, UsageError
+from jupyter_aisec.kernel.card import Card
+from jupyter_aisec.kernel.desk import find_desk
+from jupyter_aisec.kernel.ending import end_grant
+from jupyter_aisec.kernel.lease import LeaseThread
+from jupyter_aisec.kernel.session import KernelSession
+from jupyter_aisec.record import Recorder
+
+if TYPE_CHECKING:
+    from jupyter_aisec.client.views import GrantView
+
+__all__ = ["Face", "face"]
+
+_face: Face | None = None
+
+
+class Face:
+    """Everything one kernel has. The broker is not asked for anything before it is needed."""
+
+    def __init__(self, shell: Any) -> None:
+        self.shell = shell
+        self.recorder = Recorder()
+        self._session: KernelSession | None = None
+        self._lease: LeaseThread | None = None
+        self._cards: dict[str, Card] = {}
+        self._warnings: dict[str, str] = {}
+        self.last_run: str | None = None
+
+    @property
+    def session(self) -> KernelSession:
+        """The session, made when something first needs it."""
+        if self._session is None:
+            session = KernelSession(find_desk(_connection_file(self.shell)), self.recorder)
+            session.listen(self._show)
+            self._session = session
+        return self._session
+
+    def watch(self) -> None:
+        """Keeps leases and cards up to date from now on."""
+        if self._lease is None:
+            self._lease = LeaseThread(self.session, warn=self._warn, end=self._end)
+        self._lease.start()
+        self._lease.poke()
+
+    def stop(self) -> None:
+        """Gives back what is in memory: the kernel ends, or the extension is unloaded."""
+        if self._lease is not None:
+            self._lease.stop()
+        if self._session is not None:
+            for opened in list(self._session.opened):
+                opened.memory.wipe("the kernel ended")
+            self._session.opened.clear()
+
+    # -- what the magics do
+
+    def card(self, view: GrantView) -> None:
+        """Shows the live card of a grant below the cell."""
+        card = self._cards[view.id] = Card(self.shell)
+        card.display()
+        self._show(view)
+        self.watch()
+
+    def one_grant(self, name: str | None) -> GrantView:
+        """The grant named, or the newest that has not ended."""
+        if name is not None:
+            return self.session.refresh(name)
+        for view in self.session.grants():
+            if view.state != "ended":
+                return view
+        raise UsageError(
+            "There is no grant that has not ended.",
+            next='Ask for one: %grant request NAME --for 1h --reason "…"',
+            code="no-grant",
+        )
+
+    def give_back(self, grant: str, reason: str) -> GrantView:
+        """Returns a grant: wiped first, then told to the broker."""
+        if grant in self.session.bound:
+            self._end(grant, "returned")
+        return self.session.saw(self.session.desk.return_(grant, reason))
+
+    # -- called by the background thread
+
+    def _show(self, view: GrantView) -> None:
+        card = self._cards.get(view.id)
+        if card is not None:
+            card.show(view, self.session.now(), self._warnings.get(view.id, ""))
+
+    def _warn(self, grant: str, text: str) -> None:
+        self._warnings[grant] = text
+        self._show(self.session.views[grant])
+
+    def _end(self, grant: str, why: str) -> None:
+        def keep() -> None:
+            from jupyter_aisec.kernel.save import save_scratch
+
+            save_scratch(self)
+
+        end_grant(
+            self.session,
+            grant,
+            why,
+            user_ns=self.shell.user_ns,
+            keep=keep,
+        )
+        self._warn(
+            grant,
+            f"This grant ended ({why}): what it opened has been wiped from memory. "
+            "Ask again with %grant request.",
+        )
+
+
+def face() -> Face:
+    """The face of this kernel; raises RefusedError where the extension is not loaded."""
+    if _face is None:
+        shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
+        if shell is None:
+            raise RefusedError(
+                "This is not a notebook.",
+                next='Start one with the kernel "Python 3 (secure)".',
+                code="not-in-a-notebook",
+            )
+        from jupyter_aisec.kernel import extension
+
+        extension.load(shell)
+    assert _face is not None  # noqa: S101 - load() has just made it
+    return _face
+
+
+def _connection_file(shell: Any) -> str:
+    """The kernel's connection file: the same after a restart; "" in a terminal."""
+    kernel = getattr(shell, "kernel", None)
+    parent = getattr(kernel, "parent", None)
+    return str(getattr(parent, "abs_connection_file", "")) if kernel is not None else ""

@@ -1,0 +1,108 @@
+"""Where sealed files are read and written from inside a kernel.
+
+An ordinary kernel reaches the store itself. A secure one has the keeper's relay: ciphertext
+of named artifacts in, sealed files out; it holds no credential of any store.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO, cast
+from urllib.parse import urlsplit
+
+import requests
+
+from jupyter_aisec.errors import NotFoundError, SealError
+from jupyter_aisec.sealed.source import RangeSource, Source
+
+if TYPE_CHECKING:
+    from cryptography.utils import Buffer
+
+__all__ = ["RelayFolder"]
+
+_SECONDS = 60.0
+_BUFFER = 1 << 20
+
+
+class RelayFolder:
+    """The folder of one artifact version, over the relay (see ``sealed.store.Folder``)."""
+
+    def __init__(self, relay: str, artifact: str, seal_id: str) -> None:
+        self._relay = relay.rstrip("/")
+        self._path = f"/store/{artifact}/{seal_id}"
+        self._session = requests.Session()
+        self._session.trust_env = False  # no proxy between this kernel and its keeper
+
+    def source(self, name: str) -> Source:
+        """Raises NotFoundError if there is no such file, SealError if the relay refuses."""
+        url = f"{self._relay}{self._path}/{name}"
+        response = self._session.head(url, timeout=_SECONDS)
+        if response.status_code == 404:
+            raise NotFoundError(
+                f"There is no {name} of this version in its store.",
+                next="Tell whoever runs the store: `aisec artifact show` names the URL.",
+                code="sealed-file-missing",
+            )
+        _check(response.status_code, 200)
+
+        def read(start: int, stop: int) -> bytes:
+            part = self._session.get(
+                url, headers={"Range": f"bytes={start}-{stop - 1}"}, timeout=_SECONDS
+            )
+            _check(part.status_code, 206)
+            return part.content
+
+        return RangeSource(int(response.headers["Content-Length"]), read)
+
+    @contextmanager
+    def create(self, name: str) -> Iterator[BinaryIO]:
+        """A new file, sent as it is written; the keeper keeps it only if all of it came."""
+        parts = urlsplit(self._relay)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_SECONDS)
+        try:
+            connection.putrequest("PUT", f"{self._path}/{name}")
+            connection.putheader("Transfer-Encoding", "chunked")
+            connection.endheaders()
+            body = io.BufferedWriter(cast(io.RawIOBase, _Chunks(connection)), _BUFFER)
+            yield body
+            body.flush()
+            connection.send(b"0\r\n\r\n")
+            _check(connection.getresponse().status, 201)
+        except (OSError, http.client.HTTPException) as error:
+            raise SealError(
+                f"The sealed file could not be stored ({type(error).__name__}).",
+                next="Try %save_secure again.",
+                code="store-unwritable",
+            ) from error
+        finally:
+            connection.close()  # before the last chunk: the keeper drops what came
+
+
+class _Chunks(io.RawIOBase):
+    """Writes to a connection in the chunked transfer coding (RFC 9112, section 7.1)."""
+
+    def __init__(self, connection: http.client.HTTPConnection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Buffer, /) -> int:  # type: ignore[override]  # typeshed's own Buffer
+        size = memoryview(data).nbytes
+        if size:  # an empty chunk would end the body
+            self._connection.send(b"%x\r\n" % size)
+            self._connection.send(bytes(data) + b"\r\n")
+        return size
+
+
+def _check(status: int, expected: int) -> None:
+    if status != expected:
+        raise SealError(
+            f"The store answered with status {status}.",
+            next="Try again; if it stays, tell whoever runs the store.",
+            code="store-refused",
+        )

@@ -1,0 +1,66 @@
+"""What ``%grant`` does. The rules are the broker's; this asks and shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jupyter_aisec.errors import RefusedError
+from jupyter_aisec.kernel.card import render_text
+
+if TYPE_CHECKING:
+    from jupyter_aisec.client.views import GrantView
+    from jupyter_aisec.kernel.commands import GrantCommand
+    from jupyter_aisec.kernel.face import Face
+
+__all__ = ["request", "run_grant"]
+
+
+def request(face: Face, artifacts: tuple[str, ...], seconds: int, reason: str) -> GrantView:
+    """Asks, and shows the card."""
+    view = face.session.request(artifacts, seconds, reason)
+    face.card(view)
+    return view
+
+
+def run_grant(face: Face, command: GrantCommand) -> None:
+    """One ``%grant`` line."""
+    name = command.names[0] if command.names else None
+    match command.verb:
+        case "request":
+            view = request(face, command.names, command.seconds, command.reason)
+            if command.wait:
+                face.session.await_grant(view.artifacts[0], wait=True)
+        case "list":
+            _list(face, pending=command.pending)
+        case "show":
+            face.card(face.one_grant(name))
+        case "extend":
+            view = face.one_grant(name)
+            face.card(face.session.extend(view.id, command.seconds, command.reason))
+        case "withdraw":
+            view = face.one_grant(name)
+            face.session.saw(face.session.desk.withdraw(view.id, command.reason))
+            _say(face, view.id)
+        case "return":
+            view = face.one_grant(name)
+            face.give_back(view.id, command.reason)
+            _say(face, view.id)
+        case verb:
+            raise RefusedError(
+                f"Nobody can {verb} a grant from inside a kernel: what a notebook shows is not "
+                "what you would be signing.",
+                next=f"Use `aisec grant {verb} {name or 'GRANT'}` in a terminal of your own.",
+                code="not-in-a-kernel",
+            )
+
+
+def _list(face: Face, *, pending: bool) -> None:
+    views = [view for view in face.session.grants() if not pending or view.state == "pending"]
+    for view in views:
+        print(render_text(view, face.session.now()))  # noqa: T201 - the magic's answer
+    if not views:
+        print('No grants. Ask for one: %grant request NAME --for 1h --reason "…"')  # noqa: T201
+
+
+def _say(face: Face, grant: str) -> None:
+    print(render_text(face.session.views[grant], face.session.now()))  # noqa: T201

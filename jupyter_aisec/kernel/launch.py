@@ -1,0 +1,138 @@
+"""What the kernelspec ``aisec`` ("Python 3 (secure)") starts: the keeper of one secure kernel.
+
+::
+
+    python -m jupyter_aisec.kernel.launch -f CONNECTION_FILE
+
+Outside: the person's credentials, the lease, the relay, the second observer, the output guard.
+Inside, confined: IPython's kernel with the extension loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jupyter_aisec.confine.keeper import Keeper, Outside, Service
+from jupyter_aisec.errors import AisecError
+
+if TYPE_CHECKING:
+    from jupyter_aisec.confine import Inside
+    from jupyter_aisec.confine.wire import Message
+
+__all__ = ["main"]
+
+_log = logging.getLogger("jupyter_aisec.keeper")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Starts a secure kernel and stays until it ends; its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m jupyter_aisec.kernel.launch")
+    parser.add_argument("-f", dest="connection_file", required=True, type=Path)
+    options, _ = parser.parse_known_args(arguments)  # front ends add options of their own
+    try:
+        return Keeper(
+            options.connection_file,
+            inside=run_inside,
+            serve=lambda outside: serve(outside, options.connection_file),
+        ).run()
+    except AisecError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+
+
+def run_inside(inside: Inside) -> int:
+    """IPython's kernel, with everything of ours already there."""
+    import os
+
+    from jupyter_aisec.confine.ipython_kernel import run_ipython_kernel
+
+    os.environ["AISEC_RELAY"] = inside.relay_url
+    return run_ipython_kernel(inside, extensions=["jupyter_aisec"])
+
+
+def serve(outside: Outside, connection_file: Path) -> Service:
+    """The keeper's side: who the person is, and what passes."""
+    # Imported only now, after the fork: the inside must not have had these in memory.
+    import os
+
+    from jupyter_aisec.client.home import Home
+    from jupyter_aisec.client.person import PersonClient
+    from jupyter_aisec.kernel.desk import seat_of
+    from jupyter_aisec.kernel.guardian import Guardian
+    from jupyter_aisec.kernel.observer import Observer
+    from jupyter_aisec.kernel.outputs import OutputGuard
+    from jupyter_aisec.kernel.relay import Keeping, relay_routes
+
+    _take_back(outside.environment)
+    person = PersonClient(home=Home(os.environ.get("AISEC_HOME")))
+    observer = Observer(_now)
+    guard = OutputGuard(guarded=outside.environment.get("AISEC_OUTPUT_GUARD") == "1")
+    guardian = Guardian(person, outside.kill)
+    guardian.start()
+    keeping = Keeping(
+        person,
+        seat=seat_of(outside.environment, str(connection_file)),
+        isolation=outside.level.name,
+        missing=outside.level.missing,
+        observer=observer,
+        guardian=guardian,
+        opened=guard.opened,
+        refused=_refused,
+    )
+
+    async def finish(code: int) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            await asyncio.get_running_loop().run_in_executor(pool, guardian.kernel_exited)
+
+    return Service(
+        routes=relay_routes(keeping),
+        observer=_watching(observer.saw, guard.change),
+        on_refused=_refused,
+        finish=finish,
+    )
+
+
+def _take_back(environment: Mapping[str, str]) -> None:
+    """The variables that the inside never sees (``AISEC_TOKEN``), for the client outside."""
+    import os
+
+    for name in ("AISEC_TOKEN",):
+        if name in environment:
+            os.environ[name] = environment[name]
+
+
+def _watching(
+    saw: Callable[[Message], None], change: Callable[[Message], Message | None]
+) -> Callable[[Message], Message | None]:
+    """Observed first, as it came; then changed, as it has to go on."""
+
+    def observe(message: Message) -> Message | None:
+        try:
+            saw(message)
+            return change(message)
+        except AisecError:  # not JSON: a front end or a kernel drops it too
+            return None
+
+    return observe
+
+
+def _refused(method: str, path: str) -> None:
+    _log.warning("The relay refused %s %.200r.", method, path)
+
+
+def _now() -> str:
+    from jupyter_aisec.times import format_time
+
+    return format_time(datetime.now(UTC))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""``%save_secure``: from a value in memory to a sealed version, with the record of its run.
+
+What a kernel seals carries the labels of everything it has opened, and names all of it as
+parents. Sealing needs no grant that is still active.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from jupyter_aisec.errors import UsageError
+from jupyter_aisec.ids import new_id
+from jupyter_aisec.kernel.load import folder_of
+from jupyter_aisec.people import dsse
+from jupyter_aisec.people.canonical import canonical
+from jupyter_aisec.provenance.facts import Input, Output, Record
+from jupyter_aisec.sealed.artifact import SealResult, seal_artifact
+from jupyter_aisec.sealed.contents import Sources, files_at
+from jupyter_aisec.sealed.store import BUNDLE, version_url
+from jupyter_aisec.sealed.weights import StateDictContent
+
+if TYPE_CHECKING:
+    from jupyter_aisec.kernel.commands import SaveCommand
+    from jupyter_aisec.kernel.face import Face
+    from jupyter_aisec.kernel.session import KernelSession
+    from jupyter_aisec.sealed.manifest import MediaType
+
+__all__ = ["save", "save_as", "save_scratch"]
+
+
+def save_as(face: Face, command: SaveCommand) -> None:
+    """One ``%save_secure`` line: the expression is the notebook's own Python."""
+    value = eval(command.expression, face.shell.user_global_ns, face.shell.user_ns)  # noqa: S307
+    seal_id = save(face, value, command.artifact, labels=command.labels)
+    print(f"Sealed {command.artifact} as {seal_id}; %provenance shows its run.")  # noqa: T201
+
+
+def save(face: Face, value: Any, artifact: str, *, labels: Sequence[str] = ()) -> str:
+    """Seals ``value`` and records the run that made it; returns the seal id."""
+    sources, media = _sources(value)
+    return _seal(face, artifact, sources, media, labels)
+
+
+def save_scratch(face: Face) -> str | None:
+    """Seals what lies in ``$AISEC_SCRATCH`` as a result of its own, and empties it."""
+    scratch = os.environ.get("AISEC_SCRATCH")
+    if not scratch or not any(path.is_file() for path in Path(scratch).rglob("*")):
+        return None
+    name = f"results/scratch-{new_id('run').partition('_')[2].lower()}"
+    seal_id = _seal(face, name, files_at(scratch), "files", ())
+    for entry in os.scandir(scratch):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path)
+        else:
+            os.unlink(entry.path)
+    return seal_id
+
+
+def _seal(
+    face: Face, artifact: str, sources: Sources, media: MediaType, labels: Sequence[str]
+) -> str:
+    session = face.session
+    seal_id = new_id("seal")
+    url = version_url(session.client.store(), artifact, seal_id)
+    folder = folder_of(session, artifact, seal_id, url)
+    result = seal_artifact(
+        artifact,
+        sources,
+        folder,
+        session.key,
+        seal_id=seal_id,
+        labels=(*session.labels, *labels),
+        parents=session.parents,
+        media_type=media,
+    )
+    session.client.sealed(result, url)
+    for key in result.keys.values():
+        key.wipe()
+    record = make_record(session, result)
+    answer = session.client.record_run(dsse.sign(record, Record.payload_type, session.key), seal_id)
+    with folder.create(BUNDLE) as file:
+        file.write(canonical(answer["bundle"]))
+    session.recorder.close_run()
+    face.last_run = record.run
+    return seal_id
+
+
+def make_record(session: KernelSession, result: SealResult) -> Record:
+    """What the kernel says about the run that made ``result``."""
+    facts = msgspec.to_builtins(session.recorder.facts())
+    opened = sorted(session.ever_opened.values(), key=lambda one: one.entry)
+    return msgspec.convert(
+        {
+            **facts,
+            "origin": session.about.trust.origin,
+            "run": new_id("run"),
+            "kernel": session.key.public.key_id,
+            "grants": sorted({one.grant for one in opened}),
+            "inputs": [
+                Input(
+                    artifact=one.artifact,
+                    version=one.version,
+                    seal_id=one.seal_id,
+                    grant=one.grant,
+                    entry=one.entry,
+                )
+                for one in opened
+            ],
+            "output": Output(
+                artifact=result.manifest.artifact,
+                seal_id=result.manifest.seal_id,
+                manifest_sha256=hashlib.sha256(result.envelope.payload).hexdigest(),
+            ),
+        },
+        type=Record,
+    )
+
+
+# -- values
+
+
+def _sources(value: Any) -> tuple[Sources, MediaType]:
+    """How a value is sealed, by what it is; its library is loaded if it exists."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return {"content": value}, "files"
+    kinds = {kind.__module__.partition(".")[0] for kind in type(value).__mro__}
+    if "torch" in kinds and hasattr(value, "state_dict"):
+        return {"model.safetensors": StateDictContent(value.state_dict())}, "weights"
+    if isinstance(value, Mapping) and value and all(map(_is_tensor, value.values())):
+        return {"model.safetensors": StateDictContent(value)}, "weights"
+    if "pandas" in kinds and hasattr(value, "to_parquet"):
+        return {"data.parquet": _written(value.to_parquet)}, "table"
+    if "polars" in kinds and hasattr(value, "write_parquet"):
+        return {"data.parquet": _written(value.write_parquet)}, "table"
+    if "pyarrow" in kinds and hasattr(value, "column_names"):
+        from pyarrow import parquet
+
+        return {"data.parquet": _written(lambda file: parquet.write_table(value, file))}, "table"
+    raise UsageError(
+        f"A {type(value).__name__} cannot be sealed as it is.",
+        next="Save a torch module or state_dict, a data frame, an Arrow table, or bytes.",
+        code="value-unsupported",
+    )
+
+
+def _is_tensor(value: Any) -> bool:
+    return type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "data_ptr")
+
+
+def _written(write: Any) -> memoryview:
+    file = io.BytesIO()
+    write(file)
+    return file.getbuffer()

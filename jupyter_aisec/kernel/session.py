@@ -1,0 +1,251 @@
+"""One kernel's dealings: its keys, the seats it took, and what it has opened.
+
+The bound key (Ed25519) and the release key (HPKE) are made here, inside the kernel, and
+never leave it. A seat is bound once per kernel start and grant; a restart makes new keys and
+binds again, which needs no new approval.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from jupyter_aisec.client.views import ArtifactView, GrantView, Lease
+from jupyter_aisec.errors import ConflictError, NotFoundError, RefusedError
+from jupyter_aisec.grants.statements import Request
+from jupyter_aisec.people.keys import SigningKey
+from jupyter_aisec.sealed.release import ReleaseKey
+from jupyter_aisec.times import parse_time
+
+if TYPE_CHECKING:
+    from jupyter_aisec.client.kernel import KernelClient, Release
+    from jupyter_aisec.kernel.desk import About, Desk
+    from jupyter_aisec.record import Recorder
+    from jupyter_aisec.sealed.artifact import OpenArtifact
+    from jupyter_aisec.sealed.memory import Memory
+
+__all__ = ["KernelSession", "Opened", "Released"]
+
+_POLL_SECONDS = 1.0
+_USABLE = {"active": 0, "scheduled": 1, "pending": 2}  # the best state first
+_WHY_NOT = {
+    "denied": "was denied",
+    "withdrawn": "was withdrawn",
+    "lapsed": "lapsed before anyone approved it",
+    "expired": "has expired",
+    "revoked": "was revoked",
+    "returned": "was returned",
+}
+
+
+class Released:
+    """Keys of one artifact version that came for a grant, on their way to being used."""
+
+    def __init__(self, view: ArtifactView, release: Release, grant: str) -> None:
+        self.view = view
+        self.release = release
+        self.grant = grant
+
+
+class Opened:
+    """An artifact version open in this kernel, the memory it lives in, and its variables."""
+
+    def __init__(self, released: Released, memory: Memory) -> None:
+        self.artifact = released.view.artifact
+        self.version = released.view.version
+        self.seal_id = released.view.seal_id
+        self.labels = released.view.labels
+        self.grant = released.grant
+        self.entry = released.release.entry
+        self.memory = memory
+        self.variables: dict[str, int] = {}  # name -> id of the object it was given
+        self.content: OpenArtifact | None = None  # where its files are read one by one
+
+    def __repr__(self) -> str:
+        return f"<Opened {self.artifact} version {self.version}>"
+
+
+class KernelSession:
+    """``desk`` signs for the person; ``recorder`` knows what ran."""
+
+    def __init__(self, desk: Desk, recorder: Recorder) -> None:
+        self.desk = desk
+        self.recorder = recorder
+        self.key = SigningKey.generate()
+        self.release_key = ReleaseKey.generate()
+        self.opened: list[Opened] = []
+        self.ever_opened: dict[str, Opened] = {}  # by seal id: what flows into what is sealed
+        self.views: dict[str, GrantView] = {}
+        self.bound: dict[str, Lease | None] = {}
+        self.closed: dict[str, str] = {}  # grants that open nothing any more, and why
+        self.changed = threading.Condition()
+        self._listeners: list[Callable[[GrantView], None]] = []
+        self._ahead = timedelta(0)  # of the broker's clock before ours, as last seen
+
+    def __repr__(self) -> str:
+        return f"<KernelSession {self.key.public.key_id[:19]}…>"
+
+    @cached_property
+    def about(self) -> About:
+        return self.desk.about()
+
+    @cached_property
+    def client(self) -> KernelClient:
+        return self.desk.kernel_client(self.key, self.release_key)
+
+    # -- the broker's clock
+
+    def now(self) -> datetime:
+        """The instant now by the broker's clock, also while the broker is away."""
+        return _boot_time() + self._ahead
+
+    def _saw_clock(self, text: str) -> None:
+        self._ahead = parse_time(text) - _boot_time()
+
+    # -- grants
+
+    def request(self, artifacts: tuple[str, ...], seconds: int, reason: str) -> GrantView:
+        return self.saw(self.desk.request(artifacts, seconds, reason))
+
+    def extend(self, grant: str, seconds: int, reason: str) -> GrantView:
+        return self.saw(self.desk.extend(grant, seconds, reason))
+
+    def grants(self) -> tuple[GrantView, ...]:
+        """This person's grants, as the broker has them now; the newest first."""
+        mine = [view for view in self.client.grants() if view.person == self.about.person]
+        for view in mine:
+            self.saw(view)
+        return tuple(sorted(mine, key=lambda view: view.id, reverse=True))
+
+    def refresh(self, grant: str) -> GrantView:
+        return self.saw(self.client.grant(grant))
+
+    def saw(self, view: GrantView) -> GrantView:
+        """Remembers the newest view of a grant and tells whoever listens."""
+        self._saw_clock(view.now)
+        with self.changed:
+            self.views[view.id] = view
+            self.changed.notify_all()
+        for listener in list(self._listeners):
+            listener(view)
+        return view
+
+    def listen(self, listener: Callable[[GrantView], None]) -> None:
+        """``listener(view)`` is called, by any thread, with each new view of a grant."""
+        self._listeners.append(listener)
+
+    def choose(self, artifact: str) -> GrantView | None:
+        """The grant to open ``artifact`` under: of this seat, in the best state, the newest.
+
+        A grant that another seat has begun to use is that seat's.
+        """
+        usable = [
+            view
+            for view in self.grants()
+            if artifact in view.artifacts
+            and view.state in _USABLE
+            and view.id not in self.closed
+            and (view.state != "active" or self._seat(view) == self.about.seat)
+        ]
+        return min(usable, key=lambda view: _USABLE[view.state], default=None)
+
+    def await_grant(self, artifact: str, *, wait: bool) -> GrantView:
+        """A grant that opens ``artifact``, once it is approved; interruptible by the user.
+
+        Raises NotFoundError where nothing was asked for, ConflictError for one that is
+        pending with ``wait`` false, RefusedError for one that ended meanwhile.
+        """
+        view = self.choose(artifact)
+        if view is None:
+            raise NotFoundError(
+                f"No grant of this notebook lets it open {artifact}.",
+                next=f'Ask for it: %grant request {artifact} --for 1h --reason "…"',
+                code="no-grant",
+            )
+        while view.state == "pending":
+            if not wait:
+                raise ConflictError(
+                    f"The grant for {artifact} is still pending.",
+                    next="Load without --no-wait to wait for it.",
+                    code="grant-pending",
+                )
+            with self.changed:
+                self.changed.wait(_POLL_SECONDS)
+            view = self.refresh(view.id)
+        if view.state == "ended":
+            raise RefusedError(
+                f"The grant for {artifact} {_WHY_NOT.get(view.ended_why or '', 'has ended')}.",
+                next=f'Ask again: %grant request {artifact} --for 1h --reason "…"',
+                code=f"grant-{view.ended_why or 'ended'}",
+            )
+        return view
+
+    def _seat(self, view: GrantView) -> str:
+        return view.request.read(Request, Request.payload_type, "The request").seat
+
+    # -- seats and keys
+
+    def bind(self, view: GrantView) -> None:
+        """Takes the seat, once per kernel start."""
+        if view.id in self.bound:
+            return
+        self.saw(self.desk.bind(view.id, self.key.public, self.release_key.public))
+        self.bound[view.id] = None
+
+    def release(self, artifact: str, *, version: int | None = None, wait: bool = True) -> Released:
+        """The keys of an artifact version, logged before they come."""
+        grant = self.await_grant(artifact, wait=wait)
+        self.bind(grant)
+        self.check_open(grant.id)
+        view = self.client.artifact(artifact, version)
+        return Released(view, self.client.keys(grant.id, artifact, version=view.version), grant.id)
+
+    def check_open(self, grant: str) -> None:
+        """Raises RefusedError once a grant's lease is lost or the grant is over."""
+        if why := self.closed.get(grant):
+            raise RefusedError(
+                f"Nothing opens under {grant} any more: {why}.",
+                next="If the broker was away, try again; else ask again with %grant request.",
+                code="lease-lost",
+            )
+
+    def keep(self, opened: Opened) -> None:
+        """What was opened is known from here on: its labels flow, and its end wipes it."""
+        with self.changed:
+            self.opened.append(opened)
+            self.ever_opened[opened.seal_id] = opened
+
+    def leases(self, grant: str) -> Lease:
+        """Renews the lease of a bound grant."""
+        lease = self.desk.lease(grant)
+        self._saw_clock(lease.now)
+        self.bound[grant] = lease
+        return lease
+
+    # -- what flows
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of everything this kernel has opened, sorted."""
+        return tuple(sorted({label for o in self.ever_opened.values() for label in o.labels}))
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The seal ids of everything this kernel has opened, sorted."""
+        return tuple(sorted(self.ever_opened))
+
+
+def _boot_time() -> datetime:
+    """A clock that nobody sets and that runs while the machine sleeps, as an instant.
+
+    Only differences mean something: ``KernelSession.now`` adds the broker's lead.
+    """
+    clock: Any = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return _EPOCH + timedelta(seconds=time.clock_gettime(clock))
+
+
+_EPOCH = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
