@@ -73,7 +73,7 @@ class Ledger:
         self._check_bundle = check_bundle
         self._clock = clock
         self._lock = threading.RLock()
-        self._listeners: set[Callable[[], None]] = set()
+        self._listeners: set[Callable[[], object]] = set()
         self._fault: AisecError | None = None
         self._load()
 
@@ -137,7 +137,7 @@ class Ledger:
         """A wrapped data key, as it was checked or written."""
         return self._wrapped.get((seal_id, key_id))
 
-    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+    def listen(self, listener: Callable[[], object]) -> Callable[[], None]:
         """Calls ``listener`` (in any thread) after each append; returns how to stop it."""
         self._listeners.add(listener)
         return lambda: self._listeners.discard(listener)
@@ -206,7 +206,7 @@ class Ledger:
         self._note = examined.note
         self._rows: Snapshot = tables
         self._wrapped = {(seal, key): wrapped for seal, key, wrapped in tables["wrapped_keys"]}
-        self._bundles = dict(tables["bundles"])
+        self._bundles: dict[str, bytes] = dict(tables["bundles"])
         if set(self._outside.read().values()) != {self._note}:
             self._outside.write(self._note)  # we died between the commit and the copies
 

@@ -6,6 +6,7 @@ has a database that is right in itself. These copies remember that there was mor
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 from jupyter_aisec.broker.failpoints import failpoint
@@ -39,6 +40,11 @@ class OutsideCopies:
             ) from error
         failpoint("append.between-outside-copies")
         self._key_store.remember_checkpoint(note)
+
+    def set_aside(self, when: datetime) -> None:
+        """Keeps the copies as they are in a file of their own, before others replace them."""
+        path = self._path.with_name(f"checkpoint.{when:%Y%m%dT%H%M%S%f}.lost")
+        write_private(path, "\n".join(filter(None, self.read().values())).encode())
 
     def read(self) -> dict[str, str | None]:
         """The copies as they are, unchecked, by the name of their place."""

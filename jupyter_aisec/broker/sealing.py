@@ -12,13 +12,12 @@ from jupyter_aisec.errors import ConflictError, IdentityError, MalformedError, W
 from jupyter_aisec.grants.artifacts import propose_sealed
 from jupyter_aisec.grants.catalog import ArtifactVersion
 from jupyter_aisec.people.dsse import Envelope
+from jupyter_aisec.sealed.artifact import OUTPUT_KEY_ID
 from jupyter_aisec.sealed.datakey import DataKey
 from jupyter_aisec.sealed.manifest import Manifest, read_manifest
 from jupyter_aisec.sealed.release import ReleaseKey, deposit_info
 
-__all__ = ["OUTPUT_KEY", "accept_version"]
-
-OUTPUT_KEY = "output"  # the key id under which an artifact's output key is deposited
+__all__ = ["accept_version"]
 
 
 def accept_version(broker: Broker, sealed: SealedIn, sender: str) -> ArtifactVersion:
@@ -80,11 +79,11 @@ def _wrap(broker: Broker, manifest: Manifest, sealed: SealedIn) -> list[WrappedK
         finally:
             data_key.wipe()
         rows.append(WrappedKeyRow(seal_id, key_id, wrapped))
-    output_key = _open(broker, sealed.output_key, seal_id, OUTPUT_KEY)
+    output_key = _open(broker, sealed.output_key, seal_id, OUTPUT_KEY_ID)
     if ReleaseKey(output_key).public != manifest.output_key:
         raise WrongKeyError("The output key sent is not the one in the manifest.")
-    wrapped = broker.key_store.wrap(output_key, seal_id, OUTPUT_KEY)
-    return [*rows, WrappedKeyRow(seal_id, OUTPUT_KEY, wrapped)]
+    wrapped = broker.key_store.wrap(output_key, seal_id, OUTPUT_KEY_ID)
+    return [*rows, WrappedKeyRow(seal_id, OUTPUT_KEY_ID, wrapped)]
 
 
 def _open(broker: Broker, encrypted: str, seal_id: str, key_id: str) -> bytes:

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -35,11 +35,13 @@ def run_broker(
     listen: str = "127.0.0.1:8787",
     policy: str | None = None,
     config: Config | None = None,
+    announce: Callable[[str, str], None] | None = None,
 ) -> None:
     """Serves the broker of ``home`` until SIGTERM or SIGINT.
 
     ``listen`` is ``host:port``; port 0 takes a free one, which ``<home>/broker.json`` tells.
-    ``policy`` (TOML) must be the policy in force, if it is given. Raises what
+    ``policy`` (TOML) must be the policy in force, if it is given. ``announce`` is called with
+    the URL and where the keys are once requests are answered; else a line says so. Raises what
     :func:`open_broker` raises, UsageError for an address, ConflictError for a policy that
     is not in force.
     """
@@ -58,7 +60,8 @@ def run_broker(
     write_private(home / ADDRESS, canonical({"pid": os.getpid(), "url": url}))
     try:
         with listener:
-            _Server(make_app(broker), f"aisec broker: {url} (keys in {broker.key_store.where})").run(
+            where = broker.key_store.where
+            _Server(make_app(broker), lambda: (announce or _print)(url, where)).run(
                 sockets=[listener]
             )
     finally:
@@ -68,7 +71,7 @@ def run_broker(
 class _Server(uvicorn.Server):
     """uvicorn without an access log (paths name what people ask for), that ends streams first."""
 
-    def __init__(self, app: FastAPI, ready: str) -> None:
+    def __init__(self, app: FastAPI, ready: Callable[[], None]) -> None:
         logging.getLogger("jupyter_aisec").setLevel(logging.INFO)
         super().__init__(
             uvicorn.Config(
@@ -86,7 +89,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._loop = asyncio.get_running_loop()
-        print(self._ready, flush=True)  # noqa: T201 - the one line that says it is ready
+        self._ready()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -108,6 +111,11 @@ class _Server(uvicorn.Server):
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def _print(url: str, where: str) -> None:
+    """The one line that says it is ready."""
+    print(f"aisec broker: {url} (keys in {where})", flush=True)  # noqa: T201
 
 
 def _parse_address(listen: str) -> tuple[str, int]:

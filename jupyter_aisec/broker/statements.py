@@ -28,7 +28,13 @@ class _Names(msgspec.Struct, frozen=True):
 
 
 def append_statement(
-    broker: Broker, who: SignedIn, envelope: Envelope, propose: Propose, *, action: str, subject: str
+    broker: Broker,
+    who: SignedIn,
+    envelope: Envelope,
+    propose: Propose,
+    *,
+    action: str,
+    subject: str,
 ) -> None:
     """Appends the statement if the rules allow it; keeps it in the ledger if they refuse.
 
@@ -48,9 +54,7 @@ def append_statement(
 def require_about(envelope: Envelope, grant_id: str) -> None:
     """Raises MalformedError unless the statement is about the grant that the path names."""
     if _read(envelope).grant != grant_id:
-        raise MalformedError(
-            "The path and the statement name two grants.", code="grant-differs"
-        )
+        raise MalformedError("The path and the statement name two grants.", code="grant-differs")
 
 
 def _require_own(envelope: Envelope, who: SignedIn) -> None:

@@ -192,7 +192,7 @@ class GrantView(View):
 
     @classmethod
     def of(cls, state: State, grant: Grant, now: datetime) -> GrantView:
-        return cls.model_validate(msgspec.to_builtins(grant_view(state, grant, now)))
+        return cls.model_validate_json(msgspec.json.encode(grant_view(state, grant, now)))
 
 
 class LeaseView(View):
@@ -207,14 +207,13 @@ class LeaseView(View):
 
     @classmethod
     def of(cls, grant: Grant, now: datetime, config: Config) -> LeaseView:
-        state, ends_at = grant.state(now), grant.ends_at
-        active = state == "active" and ends_at is not None
-        warn = {ends_at - grant.length * _WARN_FRACTION, ends_at - _WARN_BEFORE} if active else ()
+        ends_at = grant.ends_at if grant.state(now) == "active" else None
+        warn = {ends_at - grant.length * _WARN_FRACTION, ends_at - _WARN_BEFORE} if ends_at else ()
         return cls(
-            state=state,
+            state=grant.state(now),
             ended_why=grant.ended_why(now),
-            until=_time(min(now + config.lease, ends_at)) if active else None,
-            ends_at=_time(ends_at),
+            until=format_time(min(now + config.lease, ends_at)) if ends_at else None,
+            ends_at=_time(grant.ends_at),
             warn=[format_time(when) for when in sorted(warn)],
             now=format_time(now),
         )
@@ -320,7 +319,7 @@ class HealthView(View):
 
 def envelope_model(envelope: Envelope) -> EnvelopeModel:
     """The envelope as it is in JSON."""
-    return EnvelopeModel.model_validate(msgspec.to_builtins(envelope))
+    return EnvelopeModel.model_validate_json(msgspec.json.encode(envelope))
 
 
 def key_model(key: PublicKey) -> KeyModel:

@@ -39,9 +39,7 @@ GrantId = Annotated[str, Path(pattern="^grant_[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
 def request(broker: BrokerDep, who: SignedInDep, body: StatementIn) -> GrantView:
     envelope = body.envelope.envelope()
     grant_id = envelope.read(Request, Request.payload_type, "The request").grant
-    append_statement(
-        broker, who, envelope, propose_request, action="request", subject=grant_id
-    )
+    append_statement(broker, who, envelope, propose_request, action="request", subject=grant_id)
     return _view(broker, who, grant_id)
 
 
@@ -65,9 +63,7 @@ def grant(broker: BrokerDep, who: SignedInDep, grant_id: GrantId) -> GrantView:
 
 
 @router.post("/{grant_id}/approve", summary="Approve what another person asked for")
-def approve(
-    broker: BrokerDep, who: SignedInDep, grant_id: GrantId, body: StatementIn
-) -> GrantView:
+def approve(broker: BrokerDep, who: SignedInDep, grant_id: GrantId, body: StatementIn) -> GrantView:
     def propose(state: State, envelope: Envelope, now: datetime) -> Body:
         approved = propose_approval(state, envelope, now)
         return GrantApproved(
@@ -89,16 +85,18 @@ def keys(broker: BrokerDep, kernel: KernelDep, grant_id: GrantId, body: KeysIn) 
 
 @router.post("/{grant_id}/lease", summary="How long a kernel may open before it asks again")
 def lease(broker: BrokerDep, who: SignedInDep, grant_id: GrantId) -> LeaseView:
-    with broker.ledger.reading() as (state, now), broker.noting_refusals(
-        who.person, "lease", grant_id
+    with (
+        broker.ledger.reading() as (state, now),
+        broker.noting_refusals(who.person, "lease", grant_id),
     ):
         return LeaseView.of(_own(state, who, grant_id), now, broker.config)
 
 
 @router.post("/{grant_id}/ended", summary="The keeper confirms that keys and buffers are gone")
 def ended(broker: BrokerDep, who: SignedInDep, grant_id: GrantId, body: EndedIn) -> EndedView:
-    with broker.ledger.reading() as (state, _), broker.noting_refusals(
-        who.person, "ended", grant_id
+    with (
+        broker.ledger.reading() as (state, _),
+        broker.noting_refusals(who.person, "ended", grant_id),
     ):
         _own(state, who, grant_id)
     try:

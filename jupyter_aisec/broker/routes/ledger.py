@@ -14,7 +14,6 @@ from jupyter_aisec.broker.views import (
     EntryView,
     FindingView,
     TrustView,
-    key_model,
 )
 from jupyter_aisec.errors import NotFoundError, ProofError
 from jupyter_aisec.ledger.entry import Entry
@@ -49,7 +48,7 @@ def tile(broker: BrokerDep, path: Annotated[str, Path(pattern=_TILE)]) -> Respon
     wanted = parse_tile_path(f"tile/{path}")
     with broker.ledger.reading() as (state, _):
         try:
-            if wanted.level is None:
+            if wanted.level == "entries":
                 first = wanted.index * TILE_WIDTH
                 entries = broker.ledger.entries[first : first + wanted.width]
                 if len(entries) < wanted.width:
@@ -90,8 +89,7 @@ def entries(
 
 @router.get("/v1/trust", summary="The trust file, for `aisec verify --trust`")
 def trust(broker: BrokerDep) -> TrustView:
-    found = msgspec.to_builtins(broker.trust)
-    return TrustView(**{**found, "broker_key": key_model(broker.trust.broker_key)})
+    return TrustView.model_validate_json(msgspec.json.encode(broker.trust))
 
 
 @router.get("/v1/audit", summary="Check every column of every row of every table, now")

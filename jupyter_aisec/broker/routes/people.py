@@ -20,7 +20,7 @@ from jupyter_aisec.grants.enrolments import (
     propose_revocation,
 )
 from jupyter_aisec.grants.persons import propose_invitation, propose_removal
-from jupyter_aisec.grants.statements import Enrolment, Invitation, KeyRevocation, Login, Removal
+from jupyter_aisec.grants.statements import Enrolment, Invitation, KeyRevocation, Removal
 from jupyter_aisec.ledger.bodies import SessionOpened
 from jupyter_aisec.people.dsse import Envelope
 
@@ -71,9 +71,7 @@ def invite(broker: BrokerDep, who: SignedInDep, body: StatementIn) -> PersonView
 def revoke_key(broker: BrokerDep, who: SignedInDep, body: StatementIn) -> PersonView:
     envelope = body.envelope.envelope()
     key_id = envelope.read(KeyRevocation, KeyRevocation.payload_type, "The revocation").key_id
-    append_statement(
-        broker, who, envelope, propose_revocation, action="key-revoke", subject=key_id
-    )
+    append_statement(broker, who, envelope, propose_revocation, action="key-revoke", subject=key_id)
     with broker.ledger.reading() as (state, _):
         owner = state.directory.owner(key_id)
     return _person(broker, owner or who.person)

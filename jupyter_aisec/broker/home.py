@@ -1,0 +1,63 @@
+"""What an operator does with a home whose broker is not running: audit, accept a loss."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jupyter_aisec.broker.audit import Examination, Finding, examine, tampered
+from jupyter_aisec.broker.clock import wall_clock
+from jupyter_aisec.broker.keystore import open_key_store
+from jupyter_aisec.broker.outside import OutsideCopies
+from jupyter_aisec.broker.runs import check_bundle
+from jupyter_aisec.broker.service import DATABASE
+from jupyter_aisec.broker.store import HomeLock, snapshot_of
+from jupyter_aisec.errors import LedgerError
+from jupyter_aisec.ledger.note import NoteSigner
+
+__all__ = ["accept_rollback", "audit_home"]
+
+
+def audit_home(home: Path) -> list[Finding]:
+    """Everything in the database of ``home`` that is not what was logged.
+
+    Every column of every row, every signature, the copies of the ledger checkpoint outside.
+    Reads only, and works while the broker runs. Raises LedgerError if there is no database
+    or it cannot be read at all, KeyStoreError if its keys are not there.
+    """
+    return list(_examine(home, with_copies=True).findings)
+
+
+def accept_rollback(home: Path) -> int:
+    """Accepts that entries are lost for good; returns how many the ledger has now.
+
+    What is left must be right in itself, down to its signed checkpoint. Everybody who saw
+    more (keepers, approvers, monitors) will notice, and must be told. The old copies stay
+    beside the new ones, as evidence. Raises TamperedError where more is wrong.
+    """
+    lock = HomeLock(home)
+    try:
+        examination = _examine(home, with_copies=False)
+        if examination.findings:
+            raise tampered(examination.findings)
+        copies = OutsideCopies(home, open_key_store(home))
+        copies.set_aside(wall_clock())
+        copies.write(examination.note)
+        return len(examination.entries)
+    finally:
+        lock.close()
+
+
+def _examine(home: Path, *, with_copies: bool) -> Examination:
+    if not (home / DATABASE).exists():
+        raise LedgerError(
+            f"There is no broker in {home}.", next="Run: aisec broker start", code="genesis-missing"
+        )
+    key_store = open_key_store(home)
+    keys = key_store.keys()
+    return examine(
+        snapshot_of(home / DATABASE),
+        NoteSigner(keys.origin, keys.log).verifier_key,
+        OutsideCopies(home, key_store).read() if with_copies else {},
+        check_bundle,
+        signatures=True,
+    )
