@@ -1,0 +1,153 @@
+"""A real broker in a process of its own, two people with homes, and sealed artifacts."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy
+import pandas
+import pytest
+import torch
+from IPython.core.interactiveshell import InteractiveShell
+from safetensors.torch import save
+
+from jupyter_aisec.broker.genesis import create
+from jupyter_aisec.client import Account, Home, PersonClient
+from jupyter_aisec.kernel import extension
+from jupyter_aisec.kernel import face as face_module
+from jupyter_aisec.ledger.bodies import Founder
+from jupyter_aisec.people.keys import SigningKey
+
+SERVE = """
+import sys
+from pathlib import Path
+from jupyter_aisec.broker.server import run_broker
+run_broker(Path(sys.argv[1]), "127.0.0.1:0")
+"""
+
+
+class Broker:
+    """A broker process that can be killed and started again on the same address."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.url = ""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        listen = self.url.removeprefix("http://") or "127.0.0.1:0"
+        code = SERVE.replace('"127.0.0.1:0"', repr(listen))
+        (self.home / "broker.json").unlink(missing_ok=True)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code, str(self.home)],
+            env={**os.environ, "AISEC_NO_KEYRING": "1"},
+        )
+        self.url = wait_for(lambda: json.loads((self.home / "broker.json").read_text()))["url"]
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def wait_for(look: Any, seconds: float = 60.0) -> Any:
+    """What ``look()`` returns once it is true and raises nothing."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(Exception):
+            if found := look():
+                return found
+        if time.monotonic() > deadline:
+            return look()
+        time.sleep(0.02)
+
+
+class World:
+    """Everything around one kernel."""
+
+    def __init__(self, folder: Path, broker: Broker, homes: dict[str, Path]) -> None:
+        self.folder = folder
+        self.broker = broker
+        self.homes = homes
+        self.researcher = PersonClient(broker.url, Home(homes["researcher"]))
+        self.approver = PersonClient(broker.url, Home(homes["approver"]))
+
+    def approve_next(self, **options: Any) -> str:
+        """Approves the newest pending grant, once there is one."""
+        view = wait_for(lambda: self.approver.grants("pending"))[-1]
+        self.approver.approve(view.id, **options)
+        return str(view.id)
+
+    def environment(self) -> dict[str, str]:
+        """Of the researcher's kernels."""
+        return {
+            **os.environ,
+            "AISEC_HOME": str(self.homes["researcher"]),
+            "AISEC_BROKER": self.broker.url,
+            "AISEC_NO_KEYRING": "1",
+        }
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    os.environ["AISEC_NO_KEYRING"] = "1"
+    folder = tmp_path_factory.mktemp("world")
+    homes, founders = {}, []
+    for name, roles in (("researcher", ("researcher", "admin")), ("approver", ("approver", "admin"))):
+        homes[name] = folder / name
+        key = SigningKey.generate()
+        home = Home(homes[name])
+        home.keep_key(key)
+        home.keep_account(Account(person=name))
+        founders.append(Founder(name=name, roles=roles, key=key.public))
+    broker = Broker(folder / "broker")
+    create(broker.home, founders)
+    broker.start()
+    made = World(folder, broker, homes)
+    rows = pandas.DataFrame({"a": numpy.arange(100.0), "b": [f"row {n}" for n in range(100)]})
+    table = io.BytesIO()
+    rows.to_parquet(table)
+    made.researcher.seal("dataset/rows", {"rows.parquet": table.getvalue()}, labels=["secret"])
+    weights = {"w": torch.arange(12.0).reshape(3, 4), "b": torch.ones(3)}
+    made.researcher.seal(
+        "weights/base", {"model.safetensors": save(weights), "notes.txt": b"hello"}
+    )
+    yield made
+    broker.stop()
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[InteractiveShell]:
+    """A real IPython shell of its own."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    InteractiveShell.clear_instance()
+    shell = InteractiveShell.instance()
+    shell.history_manager.enabled = False
+    yield shell
+    shell.history_manager.end_session()
+    InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def notebook(
+    world: World, shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[SimpleNamespace]:
+    """A shell with the extension loaded, as the researcher, in this process: no keeper."""
+    for name, value in world.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AISEC_RELAY", raising=False)
+    monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "notebook.ipynb"))
+    extension.load(shell)
+    yield SimpleNamespace(shell=shell, face=face_module.face(), world=world)
+    extension.unload(shell)
