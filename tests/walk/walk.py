@@ -162,14 +162,15 @@ class Walk:
         )
         with tempfile.TemporaryDirectory(dir="/dev/shm") as copies:
             digits = Path(copies, "digits.parquet")
-            load_digits(as_frame=True).frame.assign(note=column).to_parquet(digits)
+            frame = load_digits(as_frame=True).frame.rename(columns={"target": "label"})
+            frame.assign(note=column).to_parquet(digits)
             self._seal(digits, "dataset/digits")
             weights = Path(copies, "minilm")
-            shutil.copytree(_minilm(), weights)
-            file = next(weights.rglob("*.safetensors"))
-            tensors = load_file(file)
+            weights.mkdir()
+            tensors = load_file(_minilm() / "model.safetensors")
             tensors["planted"] = np.frombuffer(tensor, np.float32).copy()
-            save_file(tensors, file)
+            save_file(tensors, weights / "model.safetensors")
+            shutil.copyfile(_minilm() / "tokenizer.json", weights / "tokenizer.json")
             self._seal(weights, "weights/minilm")
 
     def _seal(self, source: Path, name: str) -> None:
