@@ -1,3 +1,123 @@
+"""``aisec audit``: is what is stored what was logged, and what was logged."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
 import typer
-app = typer.Typer()
-def verify() -> None: ...
+
+from jupyter_aisec.cli.output import Json, emit, safe, table
+from jupyter_aisec.client import EntryView, PersonClient
+from jupyter_aisec.errors import TamperedError
+
+__all__ = ["app"]
+
+app = typer.Typer(help="The ledger, for auditors.", no_args_is_help=True, rich_markup_mode=None)
+_PAGE = 500
+
+
+@app.command()
+def verify(
+    home: Annotated[
+        Path | None,
+        typer.Option(help="Check this broker's folder directly, running or not."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Check every column of every row of the broker's database against the signed ledger."""
+    size, found = _audit_home(home) if home is not None else _audit_broker()
+    human = "\n".join(
+        safe(f"{one.table} row {one.row} column {one.column}: {one.what}") for one in found
+    )
+    entries = "" if size is None else f"{size} ledger entries, and "
+    emit(
+        {"ok": not found, "size": size, "findings": found},
+        json,
+        human or (f"{entries}every row of every table is what was logged."),
+    )
+    if found:
+        more = f" (and {len(found) - 1} more places)" if len(found) > 1 else ""
+        raise TamperedError(
+            f"The broker's database is not what was logged: table {found[0].table}, "
+            f"row {found[0].row}, column {found[0].column}{more}.",
+            next="The broker releases nothing until its database is restored from a backup.",
+        )
+
+
+@app.command()
+def export(
+    start: Annotated[int, typer.Option("--from", help="The first entry.")] = 0,
+    end: Annotated[int | None, typer.Option("--to", help="The entry to stop before.")] = None,
+    json: Json = False,
+) -> None:
+    """Print ledger entries with their bodies, one JSON object a line (with --json, one list)."""
+    found = (_readable(entry) for entry in _entries(PersonClient(), start, end))
+    if json:
+        emit(list(found), True, None)
+        return
+    for entry in found:
+        sys.stdout.write(msgspec.json.encode(entry).decode() + "\n")
+
+
+@app.command()
+def search(
+    words: Annotated[list[str], typer.Argument(metavar="WORD...", help="All must occur.")],
+    json: Json = False,
+) -> None:
+    """Find entries in whose type, time or body all words occur: a name, a grant, an artifact."""
+    wanted = [word.lower() for word in words]
+    found = [
+        entry
+        for entry in map(_readable, _entries(PersonClient(), 0, None))
+        if all(word in msgspec.json.encode(entry).decode().lower() for word in wanted)
+    ]
+    rows = ((one["index"], one["at"], one["type"], _brief(one["body"])) for one in found)
+    emit(found, json, table(("ENTRY", "AT", "TYPE", "SAYS"), rows))
+
+
+def _audit_home(home: Path) -> tuple[int | None, Sequence[Any]]:
+    from jupyter_aisec.broker import audit_home
+
+    return None, audit_home(home)
+
+
+def _audit_broker() -> tuple[int | None, Sequence[Any]]:
+    client = PersonClient()
+    client.checkpoint()  # a log that went back is noticed here, whatever the broker says
+    view = client.audit()
+    return view.size, view.findings
+
+
+def _entries(client: PersonClient, start: int, end: int | None) -> Iterator[EntryView]:
+    stop = client.checkpoint().size if end is None else end
+    while start < stop:
+        yield from client.entries(start, min(start + _PAGE, stop))
+        start += _PAGE
+
+
+def _readable(entry: EntryView) -> dict[str, Any]:
+    """The entry with its body, and what people signed in it, as JSON instead of base64."""
+    body = msgspec.json.decode(entry.body)
+    for name, value in body.items():
+        if isinstance(value, dict) and "payload" in value and "payloadType" in value:
+            payload = msgspec.json.decode(msgspec.convert(value["payload"], bytes, strict=False))
+            body[name] = {**value, "payload": payload}
+    return {"index": entry.index, "at": entry.at, "type": entry.type, "body": body}
+
+
+def _brief(body: dict[str, Any]) -> str:
+    """The values of an entry that say something in one line."""
+    said: list[str] = []
+    for name, value in body.items():
+        if isinstance(value, dict) and "payload" in value:
+            payload = value["payload"]
+            said += [
+                f"{payload[key]}" for key in ("person", "reason", "action") if payload.get(key)
+            ]
+        elif isinstance(value, str | int) and name not in ("request_sha256", "token_sha256"):
+            said.append(str(value))
+    return " ".join(said)

@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
-__all__ = ["child", "stop_on_signals"]
+import msgspec
+
+__all__ = ["child", "read_json", "stop_on_signals"]
 
 _PR_SET_PDEATHSIG = 1
 _END_SECONDS = 10.0
@@ -41,6 +43,16 @@ def child(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def read_json(stream: Iterable[str]) -> Any:
+    """The first JSON value that a child prints with --json, on however many lines; or None."""
+    text = ""
+    for line in stream:
+        text += line
+        with suppress(msgspec.DecodeError):
+            return msgspec.json.decode(text)
+    return None
 
 
 @contextmanager

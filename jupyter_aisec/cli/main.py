@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         show_error(AisecError("Interrupted.", code="interrupted"), json)
         return 1
     except BrokenPipeError:  # the reader of a pipe had enough
-        sys.stdout = None  # type: ignore[assignment]  # nothing left to flush at exit
+        sys.stdout = None  # nothing is left to flush at exit
         return 1
     except Exception as error:  # a fault of ours: say so in our form, never as a traceback
         show_error(_fault(error), json)

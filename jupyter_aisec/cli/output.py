@@ -46,6 +46,7 @@ def emit(data: Any, json: bool, human: Any) -> None:
     if json:
         text = msgspec.json.format(msgspec.json.encode(data), indent=2)
         sys.stdout.write(text.decode() + "\n")
+        sys.stdout.flush()
     elif isinstance(human, str):
         say(human)
     else:

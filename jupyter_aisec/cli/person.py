@@ -11,7 +11,7 @@ from jupyter_aisec.client import PersonClient
 from jupyter_aisec.errors import UsageError
 from jupyter_aisec.ledger.bodies import Role
 
-__all__ = ["app"]
+__all__ = ["app", "as_role"]
 
 app = typer.Typer(help="The people of the broker.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -24,7 +24,7 @@ def add(
 ) -> None:
     """Add a person; prints the one-time token with which they log in the first time."""
     client = PersonClient()
-    token = client.invite(name, [_role(one) for one in role])
+    token = client.invite(name, [as_role(one) for one in role])
     human = (
         f"{name} was added. Give them this one-time token, not in public:\n\n"
         f"  AISEC_BROKER={client.http.url} aisec login --token {token}\n"
@@ -37,7 +37,7 @@ def list_(json: Json = False) -> None:
     """List people, their roles and keys."""
     people = PersonClient().people()
     rows = (
-        (one.name, ", ".join(one.roles), len(one.keys), "" if one.present else "removed")
+        (one.name, ", ".join(one.roles), len(one.keys), "" if one.removed is None else "removed")
         for one in people
     )
     emit(people, json, table(("NAME", "ROLES", "KEYS", ""), rows))
@@ -55,7 +55,8 @@ def remove(
     emit({"person": name, "removed": True}, json, f"{name} was removed.")
 
 
-def _role(text: str) -> Role:
+def as_role(text: str) -> Role:
+    """The role of that name; raises UsageError."""
     for role in get_args(Role):
         if role == text:
             return role  # type: ignore[no-any-return]

@@ -12,7 +12,7 @@ from jupyter_aisec.client import PersonClient
 from jupyter_aisec.errors import UsageError
 from jupyter_aisec.grants.policy import Policy, describe, parse_policy
 
-__all__ = ["app", "read_policy"]
+__all__ = ["app", "read_policy_text"]
 
 app = typer.Typer(help="The rules.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -23,7 +23,7 @@ def check(
     json: Json = False,
 ) -> None:
     """Check a policy file, and say in words what it means. Nothing is applied."""
-    policy = read_policy(file)
+    policy = parse_policy(read_policy_text(file))
     emit(policy.to_dict(), json, f"{safe(file)} is a policy.\n\n{_explained(policy)}")
 
 
@@ -35,10 +35,10 @@ def explain(json: Json = False) -> None:
     emit(view, json, f"Policy version {view.version}.\n\n{_explained(policy)}")
 
 
-def read_policy(file: Path) -> Policy:
-    """The policy in ``file``; raises UsageError where it cannot be read, MalformedError."""
+def read_policy_text(file: Path) -> str:
+    """The text of a policy file; raises UsageError where it cannot be read."""
     try:
-        return parse_policy(file.read_text(encoding="utf-8"))
+        return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
             f"{file} cannot be read: {error}.",

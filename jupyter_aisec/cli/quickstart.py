@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from jupyter_aisec.cli.broker import Ready
-from jupyter_aisec.cli.children import child, stop_on_signals
+from jupyter_aisec.cli.children import child, read_json, stop_on_signals
 from jupyter_aisec.cli.output import Json, emit, note
 from jupyter_aisec.client import Account, Home, PersonClient
 from jupyter_aisec.errors import BrokerUnreachableError, NotFoundError, UsageError
@@ -71,14 +70,14 @@ def quickstart(
     with stop_on_signals():
         _make_keys(homes)
         _make_broker(folder, homes)
-        with _broker(folder, listen) as ready:
+        with _broker(folder, listen) as url:
             for name, one in homes.items():
-                PersonClient(ready.url, one).login(name)
-            _seal_samples(PersonClient(ready.url, homes[RESEARCHER]))
+                PersonClient(url, one).login(name)
+            _seal_samples(PersonClient(url, homes[RESEARCHER]))
             trust = folder / "trust.json"
             trust.write_bytes(Path(homes[RESEARCHER].folder / "trust.json").read_bytes())
             started = Started(
-                broker=ready.url,
+                broker=url,
                 researcher_home=str(homes[RESEARCHER].folder),
                 approver_home=str(homes[APPROVER].folder),
                 trust=str(trust),
@@ -116,9 +115,9 @@ def _make_keys(homes: Mapping[str, Home]) -> None:
 
 
 def _make_broker(folder: Path, homes: Mapping[str, Home]) -> None:
-    from jupyter_aisec.broker import DATABASE
+    from jupyter_aisec.broker.genesis import exists
 
-    if (folder / "broker" / DATABASE).exists():
+    if exists(folder / "broker"):
         return
     arguments = [*_AISEC, "broker", "init", "--json", "--home", str(folder / "broker")]
     for name, one in homes.items():
@@ -135,8 +134,8 @@ def _make_broker(folder: Path, homes: Mapping[str, Home]) -> None:
 
 
 @contextmanager
-def _broker(folder: Path, listen: str) -> Iterator[Ready]:
-    """The broker as a child of ours; yields once it answers."""
+def _broker(folder: Path, listen: str) -> Iterator[str]:
+    """The broker as a child of ours; yields its URL once it answers."""
     arguments = [*_AISEC, "broker", "start", "--json"]
     arguments += ["--home", str(folder / "broker"), "--listen", listen]
     log = folder / "broker.log"
@@ -145,12 +144,12 @@ def _broker(folder: Path, listen: str) -> Iterator[Ready]:
         child(arguments, {}, stdout=subprocess.PIPE, stderr=errors) as process,
     ):
         assert process.stdout is not None  # noqa: S101 - asked for above
-        line = process.stdout.readline()
-        if not line:
+        ready = read_json(process.stdout)
+        if ready is None:
             raise BrokerUnreachableError(
                 "The broker did not start.", next=f"Read why in {log}.", code="broker-not-started"
             )
-        yield msgspec.json.decode(line, type=Ready)
+        yield ready["url"]
 
 
 # -- sample artifacts

@@ -5,21 +5,43 @@ from jupyter_aisec.client.home import Account, Home, Session
 from jupyter_aisec.client.http import BearerAuth, Http
 from jupyter_aisec.client.kernel import KernelClient, Release
 from jupyter_aisec.client.person import PersonClient
-from jupyter_aisec.client.views import ApprovalView, ArtifactView, GrantView, Lease, Who
+from jupyter_aisec.client.views import (
+    ApprovalView,
+    ArtifactView,
+    AuditView,
+    EntryView,
+    FindingView,
+    GrantView,
+    KeyView,
+    Lease,
+    PersonView,
+    PolicyView,
+    RunView,
+    SealedView,
+    Who,
+)
 
 __all__ = [
     "Account",
     "ApprovalView",
     "ArtifactView",
+    "AuditView",
     "BearerAuth",
+    "EntryView",
     "Event",
+    "FindingView",
     "GrantView",
     "Home",
     "Http",
     "KernelClient",
+    "KeyView",
     "Lease",
     "PersonClient",
+    "PersonView",
+    "PolicyView",
     "Release",
+    "RunView",
+    "SealedView",
     "Session",
     "Who",
 ]

@@ -19,8 +19,8 @@ from http_message_signatures.algorithms import ED25519
 from http_message_signatures.resolvers import MappingKeyResolver
 from requests.auth import AuthBase
 
-from jupyter_aisec.client.http import BearerAuth, Http
 from jupyter_aisec.client.catalog import get_artifact, registration
+from jupyter_aisec.client.http import BearerAuth, Http
 from jupyter_aisec.client.views import ArtifactView, GrantView, SealedView, as_view
 from jupyter_aisec.errors import SignatureError
 from jupyter_aisec.ids import new_id
@@ -189,9 +189,11 @@ class KernelClient:
         body = registration(result, url, self.trust)
         return as_view(self._post("/v1/artifacts", body), SealedView)
 
-    def record_run(self, record: dsse.Envelope, seal_id: str) -> Any:
-        """Hand in the record of a run (the keeper adds its observation); the bundle comes back."""
-        body = {"record": record, "observation": None, "seal_id": seal_id}
+    def record_run(
+        self, record: dsse.Envelope, seal_id: str, observation: dsse.Envelope | None = None
+    ) -> Any:
+        """Hand in the record of a run, with what the keeper saw of it; the bundle comes back."""
+        body = {"record": record, "observation": observation, "seal_id": seal_id}
         return self._post("/v1/runs", body)
 
     def bundle(self, seal_id: str) -> Any:

@@ -13,12 +13,13 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from jupyter_aisec.client.catalog import get_artifact, registration
 from jupyter_aisec.client.events import Event, follow
 from jupyter_aisec.client.home import Account, Home, Session, take_token
 from jupyter_aisec.client.http import BearerAuth, Http
-from jupyter_aisec.client.catalog import get_artifact, registration
 from jupyter_aisec.client.views import (
     ArtifactView,
+    AuditView,
     EntryView,
     GrantView,
     Lease,
@@ -383,7 +384,12 @@ class PersonClient:
         answer = self.http.get("/v1/ledger/entries", {"from": start, "to": end})
         return as_view(answer, tuple[EntryView, ...])
 
+    def audit(self) -> AuditView:
+        """Have the broker check all of its tables now."""
+        return as_view(self.http.get("/v1/audit"), AuditView)
+
     def checkpoint(self) -> Checkpoint:
+        """The ledger checkpoint now, which continues the last one seen from this home."""
         return self.watch.latest()
 
     def events(self, after: int | None = None) -> Iterator[Event]:

@@ -1,0 +1,126 @@
+"""A real broker as a process of its own, with two accounts: shared by every room's tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from jupyter_aisec.client import Account, Home, PersonClient
+from jupyter_aisec.people.keys import SigningKey
+
+AISEC = (sys.executable, "-m", "jupyter_aisec.cli")
+PEOPLE = ("researcher", "approver")
+
+
+class RunningBroker:
+    """A broker's process, its home, and the homes of its two people, both of them admins."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = folder / "broker"
+        self.homes = {name: Home(folder / name) for name in PEOPLE}
+        self.url = ""
+        self._process: subprocess.Popen[str] | None = None
+        admins: list[str] = []
+        for name, home in self.homes.items():
+            home.keep_key(SigningKey.generate())
+            home.keep_account(Account(person=name))
+            public = folder / f"{name}.pem"
+            public.write_bytes(home.key().public.pem())
+            admins += ["--admin", f"{name}={public}", "--role", f"{name}={name}"]
+        self.run("broker", "init", "--home", str(self.home), *admins).check_returncode()
+
+    def run(
+        self, *arguments: str, person: str | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """The ``aisec`` command in a process, as one of the two people or as nobody."""
+        return subprocess.run(
+            [*AISEC, *arguments],
+            env={**self._environment(person), **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def _environment(self, person: str | None = None) -> dict[str, str]:
+        given = {name: value for name, value in os.environ.items() if "AISEC" not in name}
+        given |= {"AISEC_NO_KEYRING": "1", "AISEC_BROKER": self.url}
+        return given if person is None else {**given, "AISEC_HOME": str(self.folder / person)}
+
+    def start(self, listen: str = "127.0.0.1:0") -> None:
+        """Start it and wait until it answers; :attr:`url` is where."""
+        arguments = ["broker", "start", "--json", "--home", str(self.home), "--listen", listen]
+        process = subprocess.Popen(
+            [*AISEC, *arguments], env=self._environment(), stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        text = ""
+        for line in process.stdout:
+            text += line
+            if line.startswith("}"):
+                break
+        self._process = process
+        self.url = msgspec.json.decode(text)["url"]
+
+    def stop(self) -> None:
+        """End it as its operator would; its answers are then over."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(30)
+            assert self._process.stdout is not None
+            self._process.stdout.close()
+            self._process = None
+
+    def restart(self) -> None:
+        """Stop it and start it again at the same address."""
+        self.stop()
+        self.start(self.url.removeprefix("http://"))
+
+    def client(self, person: str) -> PersonClient:
+        return PersonClient(self.url, self.homes[person])
+
+
+def _running(folder: Path) -> Iterator[RunningBroker]:
+    broker = RunningBroker(folder)
+    broker.start()
+    try:
+        yield broker
+    finally:
+        broker.stop()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_keyring() -> Iterator[None]:
+    """Tests never write to the keyring of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AISEC_NO_KEYRING", "1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBroker]:
+    """One broker for a module: each test makes the grants and artifacts it needs."""
+    yield from _running(tmp_path_factory.mktemp("broker"))
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Iterator[RunningBroker]:
+    """A broker for one test, which may stop, break or restart it."""
+    yield from _running(tmp_path)
+
+
+@pytest.fixture
+def researcher(broker: RunningBroker) -> PersonClient:
+    return broker.client("researcher")
+
+
+@pytest.fixture
+def approver(broker: RunningBroker) -> PersonClient:
+    return broker.client("approver")
