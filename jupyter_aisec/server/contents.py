@@ -22,6 +22,7 @@ from jupyter_aisec.server.guard import Guard
 __all__ = ["NotebookSaves"]
 
 _log = logging.getLogger(__name__)
+_MARKED = b'"output_key"'  # in every mark, see marks.py
 _PIECES = "A notebook is saved in one piece here, so that its outputs can be sealed."
 
 
@@ -54,14 +55,15 @@ class NotebookSaves:
             self._guard_file(model, content, path.lower().endswith(".ipynb"))
 
     def _guard_file(self, model: dict[str, Any], content: str, named: bool) -> None:
-        if named and model.get("chunk") is not None:
-            raise HTTPError(400, reason=_PIECES)
         in_base64 = model.get("format") == "base64"
         try:
             data = base64.b64decode(content) if in_base64 else content.encode()
         except binascii.Error:
             raise HTTPError(400, reason="The content is not base64.") from None
-        if not (named and data.strip()) and b"output_keys" not in data:
+        suspect = _MARKED in data
+        if model.get("chunk") is not None and (named or suspect):
+            raise HTTPError(400, reason=_PIECES)
+        if not suspect and not (named and data.strip()):
             return
         try:
             notebook = msgspec.json.decode(data)
@@ -76,8 +78,6 @@ class NotebookSaves:
         guarded = self._guard.guarded(notebook)
         if guarded == notebook:
             return  # as it was written, byte for byte
-        if model.get("chunk") is not None:
-            raise HTTPError(400, reason=_PIECES)
         written = msgspec.json.format(msgspec.json.encode(guarded), indent=1) + b"\n"
         model["content"] = base64.b64encode(written).decode() if in_base64 else written.decode()
 

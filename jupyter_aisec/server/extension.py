@@ -11,7 +11,6 @@ import os
 from jupyter_server.gateway.gateway_client import GatewayClient
 from jupyter_server.serverapp import ServerApp
 from jupyter_server.services.contents.filemanager import FileContentsManager
-from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from jupyter_server.utils import url_path_join
 from traitlets.config import Config
 
@@ -52,9 +51,10 @@ def link(serverapp: ServerApp) -> None:
 def load(serverapp: ServerApp) -> None:
     """Add the routes and, on every save, the guard."""
     settings = serverapp.web_app.settings
-    executions = settings[EXECUTIONS] = Executions()
+    executions = Executions()
     saves = NotebookSaves(Guard(OutputSealer(), executions))
     serverapp.contents_manager.register_pre_save_hook(saves.before_save)
+    settings[EXECUTIONS] = executions  # from here on kernels are told of the guard
     # Read, not taken: the keepers that this server starts need the token as well.
     settings[FEED] = GrantsFeed(lambda: PersonClient(token=os.environ.get("AISEC_TOKEN")))
     route = url_path_join(settings["base_url"], "aisec", "grants")
@@ -63,12 +63,11 @@ def load(serverapp: ServerApp) -> None:
 
 def _can_guard(serverapp: ServerApp) -> bool:
     """Whether every save and every kernel of this server will pass through our classes."""
-    chosen = serverapp.config
+    config = serverapp.config
+    managers = ("MultiKernelManager", "MappingKernelManager", "AsyncMappingKernelManager")
     return (
         issubclass(serverapp.contents_manager_class, FileContentsManager)
         and not GatewayClient.instance(parent=serverapp).gateway_enabled
-        and serverapp.kernel_websocket_connection_class is ZMQChannelsWebsocketConnection
-        and "kernel_manager_class" not in chosen.MultiKernelManager
-        and "kernel_manager_class" not in chosen.AsyncMappingKernelManager
-        and "kernel_manager_class" not in chosen.MappingKernelManager
+        and "kernel_websocket_connection_class" not in config.ServerApp
+        and not any("kernel_manager_class" in config[manager] for manager in managers)
     )

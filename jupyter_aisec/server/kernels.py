@@ -34,8 +34,12 @@ class GuardedKernelManager(ServerKernelManager):
     """Tells each kernel it starts that this server seals outputs on save."""
 
     async def _async_pre_start_kernel(self, **kw: Any) -> tuple[list[str], dict[str, Any]]:
-        env = {**(kw.pop("env", None) or os.environ), "AISEC_OUTPUT_GUARD": "1"}
-        return await super()._async_pre_start_kernel(env=env, **kw)
+        # The parent is the manager of all kernels, its parent the server. Where the extension
+        # did not load, nothing is said, and the keeper seals.
+        server = getattr(self.parent, "parent", None)
+        if server is not None and EXECUTIONS in server.web_app.settings:
+            kw["env"] = {**(kw.get("env") or os.environ), "AISEC_OUTPUT_GUARD": "1"}
+        return await super()._async_pre_start_kernel(**kw)
 
 
 class GuardedConnection(ZMQChannelsWebsocketConnection):

@@ -1,0 +1,262 @@
+"""The guard on real contents managers: what is written, and what is refused."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyter_server.services.contents.largefilemanager import LargeFileManager
+from tornado.web import HTTPError
+
+from jupyter_aisec.sealed.outputs import (
+    MIME_TYPE,
+    OutputKey,
+    OutputSealer,
+    open_output,
+    read_output,
+    unwrap_content_key,
+)
+from jupyter_aisec.sealed.release import ReleaseKey
+from jupyter_aisec.server.contents import NotebookSaves
+from jupyter_aisec.server.executions import Executions
+from jupyter_aisec.server.guard import Guard
+from jupyter_aisec.server.marks import Mark, Recipient, carry
+
+SECRET = "patient 4711 has the rare thing"
+KEY = ReleaseKey.generate()
+MARK = Mark(
+    recipients=(Recipient(artifact="dataset/digits", seal_id="seal_1", output_key=KEY.public),)
+)
+
+TEXT = {"cell_type": "markdown", "id": "t", "metadata": {}, "source": "x"}
+
+
+def output(type_: str = "display_data", *, marked: bool = True, text: str = SECRET) -> Any:
+    content: dict[str, Any] = {
+        "display_data": {"data": {"text/plain": text}, "metadata": {}},
+        "execute_result": {"data": {"text/plain": text}, "metadata": {}, "execution_count": 1},
+        "stream": {"name": "stdout", "text": text},
+        "error": {"ename": "E", "evalue": text, "traceback": [text]},
+    }[type_]
+    return {"output_type": type_, **(carry(type_, MARK, content) if marked else content)}
+
+
+def cell(*outputs: Any, id_: str = "c1") -> dict[str, Any]:
+    return {
+        "cell_type": "code",
+        "id": id_,
+        "execution_count": 1,
+        "metadata": {},
+        "outputs": list(outputs),
+        "source": "df",
+    }
+
+
+def notebook(*cells: Any, **metadata: Any) -> dict[str, Any]:
+    return {"cells": list(cells), "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+
+
+@pytest.fixture
+def executions() -> Executions:
+    return Executions()
+
+
+@pytest.fixture
+def manager(tmp_path: Path, executions: Executions) -> LargeFileManager:
+    manager = LargeFileManager(root_dir=str(tmp_path))
+    saves = NotebookSaves(Guard(OutputSealer(), executions))
+    manager.register_pre_save_hook(saves.before_save)
+    return manager
+
+
+def written(folder: Path) -> str:
+    """Everything on disk below ``folder``, checkpoints included."""
+    return "".join(p.read_text() for p in sorted(folder.rglob("*")) if p.is_file())
+
+
+def save(manager: LargeFileManager, content: Any, path: str = "a.ipynb", **model: Any) -> Any:
+    return manager.save({"type": "notebook", "content": content, **model}, path)
+
+
+def read(folder: Path, path: str = "a.ipynb") -> Any:
+    return json.loads((folder / path).read_text())
+
+
+def opened(sealed: Any) -> Any:
+    bundle = read_output(sealed["data"][MIME_TYPE])
+    assert bundle.header.keys == (OutputKey(artifact="dataset/digits", seal_id="seal_1"),)
+    return open_output(bundle, unwrap_content_key(bundle.header, lambda _: KEY))
+
+
+@pytest.mark.parametrize("type_", ["display_data", "execute_result", "stream", "error"])
+def test_a_marked_output_is_sealed_and_opens_to_what_it_was(
+    manager: LargeFileManager, tmp_path: Path, type_: str
+) -> None:
+    answer = save(manager, notebook(cell(output(type_))))
+    assert "message" not in answer, "the notebook that was written is valid"
+    assert SECRET not in written(tmp_path)
+    assert opened(read(tmp_path)["cells"][0]["outputs"][0]) == output(type_, marked=False)
+
+
+def test_all_outputs_of_a_marked_cell_are_sealed_and_other_cells_stay(
+    manager: LargeFileManager, tmp_path: Path
+) -> None:
+    card = output(marked=False, text="%grant card")
+    mixed = cell(output("stream", marked=False), output())
+    save(manager, notebook(mixed, cell(card, id_="c2"), TEXT))
+    assert SECRET not in written(tmp_path)
+    first, second, _ = read(tmp_path)["cells"]
+    assert [MIME_TYPE in one["data"] for one in first["outputs"]] == [True, True]
+    assert second["outputs"][0]["data"]["text/plain"] in ("%grant card", ["%grant card"])
+
+
+def test_a_cell_seen_by_the_server_is_sealed_though_its_output_lost_the_mark(
+    manager: LargeFileManager, tmp_path: Path, executions: Executions
+) -> None:
+    executions.asked("m1", "c1")
+    executions.came("m1", MARK)
+    save(manager, notebook(cell(output("stream", marked=False))))
+    assert SECRET not in written(tmp_path)
+
+
+def test_saving_twice_gives_equal_files(manager: LargeFileManager, tmp_path: Path) -> None:
+    content = notebook(cell(output(), output("stream")))
+    save(manager, content)
+    once = (tmp_path / "a.ipynb").read_bytes()
+    assert SECRET in json.dumps(content), "what the caller holds stays as it was"
+    save(manager, content)
+    assert (tmp_path / "a.ipynb").read_bytes() == once
+    save(manager, manager.get("a.ipynb")["content"])
+    assert (tmp_path / "a.ipynb").read_bytes() == once, "sealed stays sealed, once"
+
+
+def test_the_state_of_widgets_goes_with_the_outputs_it_shows(
+    manager: LargeFileManager, tmp_path: Path
+) -> None:
+    widgets = {"application/vnd.jupyter.widget-state+json": {"state": {"a": SECRET}}}
+    save(manager, notebook(cell(output()), widgets=widgets))
+    assert SECRET not in written(tmp_path)
+    save(manager, notebook(cell(output(marked=False, text="")), widgets=widgets), "b.ipynb")
+    assert "widgets" in read(tmp_path, "b.ipynb")["metadata"]
+
+
+def test_a_checkpoint_is_as_sealed_as_its_file(manager: LargeFileManager, tmp_path: Path) -> None:
+    save(manager, notebook(cell(output())))
+    checkpoint = manager.create_checkpoint("a.ipynb")
+    manager.restore_checkpoint(checkpoint["id"], "a.ipynb")
+    assert list((tmp_path / ".ipynb_checkpoints").iterdir())
+    assert SECRET not in written(tmp_path)
+    manager.copy("a.ipynb", "b.ipynb")
+    assert SECRET not in written(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["a.ipynb", "A.IPYNB", "notes.txt"])
+@pytest.mark.parametrize("format_", ["text", "base64"])
+def test_a_notebook_saved_as_a_file_is_guarded_too(
+    manager: LargeFileManager, tmp_path: Path, path: str, format_: str
+) -> None:
+    text = json.dumps(notebook(cell(output())))
+    content = base64.b64encode(text.encode()).decode() if format_ == "base64" else text
+    # The mark is found by its content in a file of any name.
+    manager.save({"type": "file", "format": format_, "content": content}, path)
+    assert SECRET not in written(tmp_path)
+    assert opened(read(tmp_path, path)["cells"][0]["outputs"][0])["output_type"] == "display_data"
+
+
+def test_worksheets_of_format_3_are_guarded(manager: LargeFileManager, tmp_path: Path) -> None:
+    old = {
+        "nbformat": 3,
+        "nbformat_minor": 0,
+        "metadata": {},
+        "worksheets": [notebook(cell(output()))],
+    }
+    manager.save({"type": "file", "format": "text", "content": json.dumps(old)}, "a.ipynb")
+    assert SECRET not in written(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        pytest.param("a.txt", "plain text", id="text"),
+        pytest.param("a.txt", 'say "output_key"', id="text with the word"),
+        pytest.param("a.json", '["output_key"]', id="a list"),
+        pytest.param("a.ipynb", "", id="a new notebook"),
+        pytest.param("a.ipynb", '{ "cells":  [] }', id="its own spacing"),
+        pytest.param("a.ipynb", '{"cells": 3, "worksheets": [1]}', id="odd cells"),
+    ],
+)
+def test_other_files_are_written_as_they_are(
+    manager: LargeFileManager, tmp_path: Path, path: str, content: str
+) -> None:
+    manager.save({"type": "file", "format": "text", "content": content}, path)
+    assert (tmp_path / path).read_text() == content
+
+
+BROKEN_MARK = {**output(marked=False), "metadata": {"aisec": {"recipients": []}}}
+BROKEN_KEY = {
+    **output(marked=False),
+    "metadata": {
+        "aisec": {"recipients": [{"artifact": "a", "seal_id": "s", "output_key": "AAAA"}]}
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "model"),
+    [
+        pytest.param(
+            "a.ipynb", {"type": "notebook", "content": notebook(cell(BROKEN_MARK))}, id="bad mark"
+        ),
+        pytest.param(
+            "a.ipynb", {"type": "notebook", "content": notebook(cell(BROKEN_KEY))}, id="bad key"
+        ),
+        pytest.param("a.ipynb", {"type": "notebook", "content": [SECRET]}, id="not a notebook"),
+        pytest.param(
+            "a.ipynb", {"type": "file", "format": "text", "content": SECRET}, id="not JSON"
+        ),
+        pytest.param(
+            "a.ipynb", {"type": "file", "format": "base64", "content": "A"}, id="not base64"
+        ),
+        pytest.param(
+            "a.ipynb",
+            {"type": "file", "format": "text", "content": SECRET, "chunk": 1},
+            id="in pieces",
+        ),
+        pytest.param(
+            "a.txt",
+            {
+                "type": "file",
+                "format": "text",
+                "content": json.dumps(notebook(cell(output()))),
+                "chunk": 1,
+            },
+            id="in pieces under another name",
+        ),
+    ],
+)
+def test_what_cannot_be_guarded_is_not_written(
+    manager: LargeFileManager,
+    tmp_path: Path,
+    path: str,
+    model: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(HTTPError) as caught:
+        manager.save(model, path)
+    assert caught.value.status_code in (400, 500)
+    assert written(tmp_path) == ""
+    assert SECRET not in caplog.text + str(caught.value)
+
+
+def test_pieces_of_other_files_pass(manager: LargeFileManager, tmp_path: Path) -> None:
+    for chunk, content in ((1, "a"), (2, "b"), (-1, "c")):
+        manager.save({"type": "file", "format": "text", "content": content, "chunk": chunk}, "x")
+    assert (tmp_path / "x").read_text() == "abc"
+
+
+def test_folders_and_renames_pass(manager: LargeFileManager, tmp_path: Path) -> None:
+    manager.save({"type": "directory"}, "folder")
+    assert (tmp_path / "folder").is_dir()
