@@ -1,0 +1,250 @@
+"""Every command against a real broker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from jupyter_aisec.cli import main
+from jupyter_aisec.client import Home, PersonClient
+from jupyter_aisec.grants.policy import DEFAULT_POLICY_TEXT
+from tests.conftest import RunningBroker
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Aisec = Callable[..., Said]
+
+
+@pytest.fixture
+def aisec(
+    broker: RunningBroker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Aisec:
+    """The command, in this process, as one of the two people."""
+    monkeypatch.setenv("AISEC_BROKER", broker.url)
+
+    def run(person: str, *arguments: str | Path) -> Said:
+        monkeypatch.setenv("AISEC_HOME", str(broker.folder / person))
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return Said(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def name(researcher: PersonClient, request: pytest.FixtureRequest) -> str:
+    """An artifact of this test alone."""
+    artifact = f"dataset/{request.node.originalname.replace('_', '-')[:60]}"
+    researcher.seal(artifact, {"a.csv": b"x,y\n1,2\n"})
+    return artifact
+
+
+@pytest.fixture
+def grant(researcher: PersonClient, name: str) -> str:
+    return researcher.request([name], 3600, "why \x1b[2J not").id
+
+
+def test_whoami_and_login(aisec: Aisec, broker: RunningBroker) -> None:
+    assert aisec("researcher", "whoami").out == f"researcher (admin, researcher) at {broker.url}\n"
+    said = aisec("researcher", "login")
+    assert said.out.startswith(f"Logged in as researcher at {broker.url} until ")
+    assert "mode 0600" in said.err
+    assert aisec("researcher", "login", "--json").json["person"] == "researcher"
+
+
+def test_people_are_added_listed_and_removed(aisec: Aisec, broker: RunningBroker) -> None:
+    said = aisec("approver", "person", "add", "erin", "--role", "researcher", "--json")
+    token = said.json["token"]
+    assert aisec("erin", "login", "--token", token).code == 0
+    assert aisec("erin", "whoami", "--json").json["roles"] == ["researcher"]
+    listed = aisec("approver", "person", "list").out
+    assert "erin" in listed
+    assert aisec("approver", "person", "remove", "erin", "--yes").out == "erin was removed.\n"
+    assert aisec("erin", "login").code == 1
+    shown = aisec("approver", "person", "add", "frank", "--role", "approver").out
+    assert f"AISEC_BROKER={broker.url} aisec login --token frank." in shown
+
+
+def test_keys_are_made_listed_and_revoked(
+    aisec: Aisec, broker: RunningBroker, tmp_path: Path
+) -> None:
+    token = aisec("approver", "person", "add", "gina", "--role", "researcher", "--json").json
+    public = tmp_path / "gina.pem"
+    made = aisec("gina", "key", "enroll", "--as", "gina", "--public-out", public, "--json")
+    assert public.read_text() == made.json["public_key"]
+    assert aisec("gina", "key", "enroll", "--json").json == made.json
+    assert made.json["key_id"] in aisec("gina", "key", "enroll").out
+    assert aisec("gina", "login", "--token", token["token"]).code == 0
+    assert "in this home" in aisec("gina", "key", "list").out
+    assert aisec("gina", "key", "revoke", "nothing").code == 1
+    revoked = aisec("gina", "key", "revoke", made.json["key_id"][:20], "--yes", "--json")
+    assert revoked.json == {"key_id": made.json["key_id"], "revoked": True}
+    assert aisec("gina", "key", "enroll", "--public-out", tmp_path / "no" / "file").code == 2
+
+
+def test_a_folder_is_sealed_and_shown(aisec: Aisec, tmp_path: Path, name: str) -> None:
+    source = tmp_path / "data"
+    source.mkdir()
+    (source / "b.csv").write_text("x\n1\n")
+    said = aisec("researcher", "artifact", "seal", source, name, "--label", "secret")
+    assert "version 2 is sealed" in said.out
+    assert "plaintext" in said.out
+    assert aisec("researcher", "artifact", "show", name, "--json").json["labels"] == ["secret"]
+    shown = aisec("researcher", "artifact", "show", name, "--version", "1").out
+    assert "a.csv (8 bytes)" in shown
+    assert name in aisec("researcher", "artifact", "list").out
+    versions = aisec("researcher", "artifact", "versions", name, "--json").json
+    assert [one["version"] for one in versions] == [1, 2]
+    assert aisec("researcher", "artifact", "versions", name).out.count(name) == 2
+
+
+def test_sealing_goes_where_it_is_told(aisec: Aisec, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("x\n")
+    arguments = ("artifact", "seal", tmp_path / "x.csv", "dataset/elsewhere")
+    said = aisec("researcher", *arguments, "--to", (tmp_path / "store").as_uri(), "--json")
+    assert said.json == {"artifact": "dataset/elsewhere", "version": 1}
+    assert list((tmp_path / "store").rglob("0000.sealed"))
+
+
+def test_asking_and_approving(aisec: Aisec, name: str) -> None:
+    asked = aisec("researcher", "grant", "request", name, "--for", "1h", "--reason", "r")
+    assert "1 of approver must approve" in asked.out
+    grant = asked.out.split()[0]
+    assert grant in aisec("approver", "grant", "list", "--pending").out
+    said = aisec("approver", "grant", "approve", grant, "--for", "10m", "--comment", "ok", "--yes")
+    assert "application/vnd.jupyter-aisec.approval+json" in said.out
+    assert "600 (10m)" in said.out
+    assert f"Approved by 1 of 1: {grant} is scheduled." in said.out
+    shown = aisec("researcher", "grant", "show", grant).out
+    assert "approver at" in shown
+    ended = aisec("researcher", "grant", "return", grant)
+    assert ended.out == f"{grant} is ended (returned).\n"
+
+
+def test_what_is_approved_is_shown_before_it_is_signed(
+    aisec: Aisec, grant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: False)
+    said = aisec("approver", "grant", "approve", grant)
+    assert said.code == 1
+    assert "Nothing was signed." in said.err
+    assert aisec("researcher", "grant", "show", grant, "--json").json["approvals"] == []
+
+
+def test_hostile_text_is_shown_escaped(aisec: Aisec, grant: str) -> None:
+    for command in (("list",), ("show", grant), ("approve", grant, "--yes")):
+        said = aisec("approver", "grant", *command)
+        assert "\x1b" not in said.out
+        assert "why \\x1b[2J not" in said.out
+
+
+@pytest.mark.parametrize(
+    ("person", "verb", "why"),
+    [("approver", "deny", "denied"), ("researcher", "withdraw", "withdrawn")],
+)
+def test_a_request_ends(aisec: Aisec, grant: str, person: str, verb: str, why: str) -> None:
+    said = aisec(person, "grant", verb, grant, "--reason", "no", "--json")
+    assert said.json["ended_why"] == why
+
+
+def test_a_grant_is_extended_and_revoked(aisec: Aisec, grant: str) -> None:
+    aisec("approver", "grant", "approve", grant, "--yes")
+    more = aisec(
+        "researcher", "grant", "extend", grant, "--for", "1h", "--reason", "m", "--json"
+    ).json
+    assert more["state"] == "pending"
+    assert aisec("approver", "grant", "revoke", grant, "--json").json["ended_why"] == "revoked"
+
+
+def test_waiting_ends_with_the_decision(
+    aisec: Aisec, broker: RunningBroker, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approver = broker.client("approver")
+    ask = PersonClient.request
+
+    def ask_and_be_denied(self: PersonClient, *arguments: Any, **options: Any) -> Any:
+        view = ask(self, *arguments, **options)
+        after = self.checkpoint().size - 1
+        approver.deny(view.id, "no")
+        monkeypatch.setattr(PersonClient, "events", lambda self: events(self, after))
+        return view
+
+    events = PersonClient.events
+    monkeypatch.setattr(PersonClient, "request", ask_and_be_denied)
+    arguments = ("grant", "request", name, "--for", "1h", "--reason", "r", "--wait")
+    said = aisec("researcher", *arguments)
+    assert said.code == 1
+    assert "was denied" in said.err
+    assert "Waiting for approver" in said.err
+
+
+def test_policy_is_explained_and_checked(aisec: Aisec, tmp_path: Path) -> None:
+    said = aisec("researcher", "policy", "explain")
+    assert "weights/*" in said.out
+    assert "may ask: role:researcher" in said.out
+    assert aisec("researcher", "policy", "explain", "--json").json["policy"]["rule"]
+    file = tmp_path / "policy.toml"
+    observed = DEFAULT_POLICY_TEXT.replace('"enforce"', '"observe"')
+    file.write_text(f'{observed}\n[[rule]]\nname = "no"\nartifacts = ["results/x"]\ndeny = true\n')
+    checked = aisec("researcher", "policy", "check", file)
+    assert "denies it to everybody" in checked.out
+    assert "nothing is refused" in checked.out
+    file.write_text("mode = 1")
+    assert aisec("researcher", "policy", "check", file).code == 1
+
+
+def test_the_ledger_is_audited_exported_and_searched(aisec: Aisec, grant: str) -> None:
+    assert "every row of every table is what was logged" in aisec("approver", "audit", "verify").out
+    lines = aisec("approver", "audit", "export").out.splitlines()
+    assert json.loads(lines[0])["type"] == "genesis"
+    some = aisec("approver", "audit", "export", "--from", "0", "--to", "2", "--json").json
+    assert [entry["index"] for entry in some] == [0, 1]
+    found = aisec("approver", "audit", "search", grant, "requested", "--json").json
+    assert [entry["type"] for entry in found] == ["grant.requested"]
+    assert found[0]["body"]["request"]["payload"]["grant"] == grant
+    assert "grant.requested" in aisec("approver", "audit", "search", grant).out
+
+
+def test_the_trust_file_is_printed(aisec: Aisec, broker: RunningBroker) -> None:
+    online = aisec("researcher", "broker", "trust").json
+    offline = aisec("researcher", "broker", "trust", "--home", broker.home).json
+    assert online == offline
+    assert online["format"] == "jupyter-aisec/trust/v1"
+
+
+def test_doctor_finds_what_is_there(aisec: Aisec, broker: RunningBroker) -> None:
+    said = aisec("researcher", "doctor", "--json")
+    assert said.code == 0
+    found = {one["name"]: one["state"] for one in said.json}
+    assert found["broker"] == found["log-in"] == found["ledger"] == "ok"
+    assert found["signing key"] == "warn"  # a file
+    home = Home(broker.folder / "researcher")
+    home.folder.chmod(0o755)
+    try:
+        said = aisec("researcher", "doctor")
+        assert said.code == 1
+        assert f"chmod 700 {home.folder}" in said.out
+    finally:
+        home.folder.chmod(0o700)
+
+
+def test_doctor_finds_what_is_missing(aisec: Aisec, monkeypatch: pytest.MonkeyPatch) -> None:
+    stranger = {one["name"]: one for one in aisec("stranger", "doctor", "--json").json}
+    assert stranger["home"]["state"] == stranger["log-in"]["state"] == "warn"
+    monkeypatch.setenv("AISEC_BROKER", "http://127.0.0.1:1")
+    said = aisec("researcher", "doctor", "--json")
+    assert said.code == 1
+    assert {one["name"]: one["state"] for one in said.json}["broker"] == "fail"
