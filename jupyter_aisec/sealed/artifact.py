@@ -20,7 +20,7 @@ from jupyter_aisec.errors import SealBrokenError, WrongKeyError
 from jupyter_aisec.ids import new_id
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.people.keys import SigningKey
-from jupyter_aisec.sealed.contents import Sources, as_content
+from jupyter_aisec.sealed.contents import Sources, as_content, check_count
 from jupyter_aisec.sealed.datakey import DataKey
 from jupyter_aisec.sealed.manifest import (
     KeyEntry,
@@ -110,6 +110,7 @@ def seal_artifact(
     Raises MalformedError (names), PickleRefusedError, UsageError, SealError (the store).
     """
     check_artifact_name(artifact)
+    check_count(sources)
     for name in sources:
         check_file_name(name)
     seal_id = seal_id or new_id("seal")

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import pickletools
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sized
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol, Union
 
@@ -18,7 +20,15 @@ from jupyter_aisec.sealed.manifest import MAX_FILES
 if TYPE_CHECKING:
     from cryptography.utils import Buffer
 
-__all__ = ["Content", "Sources", "as_content", "files_at", "is_pickle", "refuse_pickle"]
+__all__ = [
+    "Content",
+    "Sources",
+    "as_content",
+    "check_count",
+    "files_at",
+    "is_pickle",
+    "refuse_pickle",
+]
 
 _CHUNK = 1 << 20
 _LOOK = 1 << 16  # bytes looked at, at either end of a file
@@ -92,13 +102,18 @@ def files_at(path: str | os.PathLike[str]) -> dict[str, Path]:
     for file in files.values():
         if not file.is_file():
             raise UsageError(f"{file} is not a file.", code="source-not-a-file")
-    if not 0 < len(files) <= MAX_FILES:
+    check_count(files)
+    return files
+
+
+def check_count(sources: Sized) -> None:
+    """Raises UsageError unless an artifact can have so many files."""
+    if not 0 < len(sources) <= MAX_FILES:
         raise UsageError(
-            f"{root} has {len(files)} files; an artifact has 1 to {MAX_FILES}.",
+            f"There are {len(sources)} files to seal; an artifact has 1 to {MAX_FILES}.",
             next="Pack many small files into a few (Parquet, JSON lines).",
             code="source-count",
         )
-    return files
 
 
 def is_pickle(name: str, head: bytes, tail: bytes) -> bool:
@@ -112,15 +127,12 @@ def is_pickle(name: str, head: bytes, tail: bytes) -> bool:
     marked = head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
     if not marked and PurePosixPath(name).suffix.lower() not in _PICKLE_SUFFIXES:
         return False
-    seen = 0
     try:
-        for opcode, _, _ in pickletools.genops(head):
-            seen += 1
-            if opcode.name == "STOP" or seen == 8:
-                return True
+        # A pickle ends with STOP; eight opcodes of one are more than chance makes.
+        deque(islice(pickletools.genops(head), 8), maxlen=0)
     except Exception:  # whatever a disassembler says about bytes that are not its own
-        return marked and seen >= 2  # the beginning may end within a long argument
-    return False
+        return marked and tail.endswith(b".")  # the beginning ends within a long argument
+    return True
 
 
 def refuse_pickle(name: str, head: bytes, tail: bytes) -> None:

@@ -182,8 +182,9 @@ def check_file_name(name: str) -> str:
 
 def sign_manifest(manifest: Manifest, key: SigningKey) -> dsse.Envelope:
     """The manifest, checked, in an envelope signed by ``key``."""
-    manifest.check()
-    return dsse.sign(manifest, PAYLOAD_TYPE, key)
+    envelope = dsse.sign(manifest, PAYLOAD_TYPE, key)
+    read_manifest(envelope)
+    return envelope
 
 
 def read_manifest(envelope: dsse.Envelope) -> Manifest:

@@ -7,7 +7,6 @@ segment is: a file cut at a segment's end looks whole otherwise.
 from __future__ import annotations
 
 import io
-import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -287,7 +286,6 @@ class _Work:
         self._progress = progress
         self._tasks = iter(list(self._runs()))  # next() of a list's iterator is atomic
         self._segments = sum(stop - first for first, stop in self._runs())
-        self._halt = threading.Event()
 
     def run(self) -> None:
         if self._segments <= _TASK:
@@ -298,7 +296,7 @@ class _Work:
                 for future in [pool.submit(self._thread) for _ in range(_THREADS)]:
                     future.result()
             finally:
-                self._halt.set()
+                self._stop()
         return None
 
     def _runs(self) -> Iterator[tuple[int, int]]:
@@ -322,14 +320,17 @@ class _Work:
         try:
             for first, stop in self._tasks:
                 for low in range(first, stop, batch):
-                    if self._halt.is_set():
-                        return
                     self._open(low, min(low + batch, stop), scratch)
         except BaseException:
-            self._halt.set()
+            self._stop()
             raise
         finally:
             wipe(scratch.plain)
+
+    def _stop(self) -> None:
+        """Leaves nothing for the other thread to take."""
+        for _ in self._tasks:
+            pass
 
     def _open(self, first: int, stop: int, scratch: _Scratch) -> None:
         reader = self._reader

@@ -103,7 +103,9 @@ def prepare(folder: Path, size: int) -> dict[str, float]:
         import cryptotensors.torch
 
         path = folder / "crypto.safetensors"
-        timed("cryptotensors", lambda: cryptotensors.torch.save_file(tensors, path, config=jwks(True)))
+        timed(
+            "cryptotensors", lambda: cryptotensors.torch.save_file(tensors, path, config=jwks(True))
+        )
     return seconds
 
 
@@ -205,7 +207,9 @@ def main() -> None:
     if options.child:
         child(options.child, options.folder)
         return
-    place = options.folder or Path("/dev/shm" if Path("/dev/shm").is_dir() else tempfile.gettempdir())
+    place = options.folder or Path(
+        "/dev/shm" if Path("/dev/shm").is_dir() else tempfile.gettempdir()
+    )
     folder = Path(tempfile.mkdtemp(prefix="aisec-bench-", dir=place))
     try:
         sealing = prepare(folder, int(options.gib * (1 << 30)))

@@ -11,8 +11,8 @@ import pytest
 from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.sealed.artifact import OpenArtifact, SealResult, open_artifact, seal_artifact
 from jupyter_aisec.sealed.datakey import DataKey
-from jupyter_aisec.sealed.source import BytesSource
 from jupyter_aisec.sealed.reader import SealReader
+from jupyter_aisec.sealed.source import BytesSource
 from jupyter_aisec.sealed.store import UrlFolder
 from jupyter_aisec.sealed.stream import SealWriter
 

@@ -112,7 +112,9 @@ def test_an_unknown_file_is_named_with_those_there_are(count):
     assert "part-0.jsonl" in caught.value.next
 
 
-@pytest.mark.parametrize("name", ["a", "part-0.jsonl", "a/b/c.txt", "Ünïcode.csv", ".hidden", "a b", "...x"])
+@pytest.mark.parametrize(
+    "name", ["a", "part-0.jsonl", "a/b/c.txt", "Ünïcode.csv", ".hidden", "a b", "...x"]
+)
 def test_a_safe_file_name(name):
     assert m.check_file_name(name) == name
 
@@ -148,7 +150,17 @@ def test_an_unsafe_file_name(fault):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "corpus", "models/x", "dataset/", "dataset/a/b", "dataset/.x", "dataset/a\n", "weights/" + "a" * 129]
+    "name",
+    [
+        "",
+        "corpus",
+        "models/x",
+        "dataset/",
+        "dataset/a/b",
+        "dataset/.x",
+        "dataset/a\n",
+        "weights/" + "a" * 129,
+    ],
 )
 def test_a_bad_artifact_name(name):
     with pytest.raises(MalformedError) as caught:

@@ -40,8 +40,15 @@ def test_what_nobody_uses_is_freed(size):
 
 @pytest.mark.parametrize(
     "dtype",
-    [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.complex64]
-    + [torch.float8_e4m3fn, torch.float8_e5m2],
+    [
+        torch.float32,
+        torch.float64,
+        torch.float16,
+        torch.bfloat16,
+        torch.complex64,
+        torch.float8_e4m3fn,
+        torch.float8_e5m2,
+    ],
     ids=str,
 )
 def test_wiped_floats_are_nan_so_training_on_them_cannot_go_unseen(dtype):

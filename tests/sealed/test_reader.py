@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 from pathlib import Path
 
@@ -40,7 +41,9 @@ def long(seal) -> bytes:
 @settings(max_examples=60, deadline=None)
 def test_any_range_is_that_range(three, unseal, data):
     near = [0, stream.plain_start(1), stream.plain_start(2), len(PLAIN)]
-    edge = st.sampled_from(near).flatmap(lambda n: st.integers(max(0, n - 3), min(len(PLAIN), n + 3)))
+    edge = st.sampled_from(near).flatmap(
+        lambda n: st.integers(max(0, n - 3), min(len(PLAIN), n + 3))
+    )
     place = st.one_of(edge, st.integers(0, len(PLAIN)))
     low, high = sorted([data.draw(place), data.draw(place)])
     assert unseal(three).read(low, high - low) == PLAIN[low:high]
@@ -50,7 +53,7 @@ def test_any_range_is_that_range(three, unseal, data):
 @settings(max_examples=40, deadline=None)
 def test_many_buffers_at_once(three, unseal, cuts):
     edges = sorted({0, *cuts})
-    ranges = [(low, high) for low, high in zip(edges, edges[1:], strict=False)][::2]
+    ranges = [(low, high) for low, high in itertools.pairwise(edges)][::2]
     buffers = [bytearray(high - low) for low, high in ranges]
     done: list[int] = []
     targets = [(low, memoryview(b)) for (low, _), b in zip(ranges, buffers, strict=True)]
@@ -131,7 +134,9 @@ def test_a_cut_is_found_without_a_manifest(cut, three, unseal):
         unseal(three[:cut])
 
 
-@pytest.mark.parametrize(("fault", "code"), [("reordered", "seal-reordered"), ("changed", "seal-broken")])
+@pytest.mark.parametrize(
+    ("fault", "code"), [("reordered", "seal-reordered"), ("changed", "seal-broken")]
+)
 def test_a_fault_is_found_when_its_segment_is_read(fault, code, three, unseal):
     changed = swapped_segments(three) if fault == "reordered" else flipped(three, MIB + 77)
     reader = unseal(changed, expected_size=len(three))
@@ -173,7 +178,9 @@ def test_a_closed_reader_reads_nothing(three, unseal):
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from([0, 1, 2]), st.integers(-2 * MIB, 4 * MIB), st.integers(-1, 2 * MIB)),
+        st.tuples(
+            st.sampled_from([0, 1, 2]), st.integers(-2 * MIB, 4 * MIB), st.integers(-1, 2 * MIB)
+        ),
         max_size=8,
     )
 )
@@ -200,6 +207,12 @@ def test_reading_line_by_line(seal, unseal):
         assert not file.writable()
         assert list(file) == lines
     file.close()
+
+
+def test_closing_twice_is_harmless(seal, unseal):
+    raw = unseal(seal(b"x")).open().detach()
+    raw.close()
+    raw.close()
 
 
 def test_an_empty_file_reads_as_empty(seal, unseal):
@@ -241,7 +254,11 @@ def test_a_file_that_is_not_there():
 
 @pytest.mark.parametrize(
     ("answer", "code"),
-    [(b"short", "seal-truncated"), (OSError("away"), "store-unreadable"), (SealError("x", code="mine"), "mine")],
+    [
+        (b"short", "seal-truncated"),
+        (OSError("away"), "store-unreadable"),
+        (SealError("x", code="mine"), "mine"),
+    ],
     ids=["short-answer", "connection-lost", "an-error-of-ours"],
 )
 def test_a_store_that_fails(answer, code):

@@ -21,7 +21,15 @@ from jupyter_aisec.sealed.stream import SealWriter
 KEY = bytes(range(32))
 AAD = b"seal_00000000000000000000000000\0\0\0\0"
 FIRST = stream.SEGMENT_SIZE - stream.HEADER_SIZE - stream.TAG_SIZE
-EDGES = (0, 1, FIRST - 1, FIRST, FIRST + 1, FIRST + stream.PLAIN_SIZE, FIRST + stream.PLAIN_SIZE + 1)
+EDGES = (
+    0,
+    1,
+    FIRST - 1,
+    FIRST,
+    FIRST + 1,
+    FIRST + stream.PLAIN_SIZE,
+    FIRST + stream.PLAIN_SIZE + 1,
+)
 
 
 class Sink(io.BytesIO):
@@ -75,11 +83,16 @@ def test_we_open_what_tink_seals(size, unseal, theirs):
 def test_tink_rejects_our_file_with_a_byte_changed(seal, theirs):
     sealed = bytearray(seal(b"x" * 100))
     sealed[60] ^= 1
-    with theirs.new_decrypting_stream(io.BytesIO(sealed), AAD) as opened, pytest.raises(tink.TinkError):
+    with (
+        theirs.new_decrypting_stream(io.BytesIO(sealed), AAD) as opened,
+        pytest.raises(tink.TinkError),
+    ):
         opened.read()
 
 
-@given(st.lists(st.sampled_from([0, 1, 7, 4096, FIRST - 1, FIRST, FIRST + 1, 2 * FIRST]), max_size=6))
+@given(
+    st.lists(st.sampled_from([0, 1, 7, 4096, FIRST - 1, FIRST, FIRST + 1, 2 * FIRST]), max_size=6)
+)
 @settings(max_examples=30, deadline=None)
 def test_any_chunks_make_the_same_plaintext(seal, unseal, sizes):
     plain = os.urandom(sum(sizes))

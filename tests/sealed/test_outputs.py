@@ -1,0 +1,111 @@
+"""Sealed outputs: they show nothing, and take every key to open."""
+
+from __future__ import annotations
+
+import json
+
+import nbformat
+import pytest
+
+from jupyter_aisec.errors import MalformedError, SealBrokenError, WrongKeyError
+from jupyter_aisec.sealed import outputs as o
+from jupyter_aisec.sealed.release import ReleaseKey
+
+KEYS = {
+    o.OutputKey(artifact="dataset/digits", seal_id="seal_1"): ReleaseKey.generate(),
+    o.OutputKey(artifact="weights/minilm", seal_id="seal_2"): ReleaseKey.generate(),
+}
+PUBLIC = {key: private.public for key, private in KEYS.items()}
+OUTPUTS = {
+    "stream": {"output_type": "stream", "name": "stdout", "text": "needle"},
+    "result": {
+        "output_type": "execute_result",
+        "execution_count": 3,
+        "data": {"text/plain": "needle", "text/html": "<b>needle</b>"},
+        "metadata": {},
+    },
+    "display": {"output_type": "display_data", "data": {"image/png": "needle=="}, "metadata": {}},
+    "error": {"output_type": "error", "ename": "needle", "evalue": "e", "traceback": ["needle"]},
+}
+
+
+def bundle_of(output: dict) -> dict:
+    return output["data"][o.MIME_TYPE]
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+def test_it_shows_nothing_and_opens_as_it_was(kind):
+    output = o.seal_output(OUTPUTS[kind], PUBLIC)
+    assert "needle" not in json.dumps(output)
+    assert "dataset/digits, weights/minilm" in output["data"]["text/plain"]
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(outputs=[nbformat.from_dict(output)])]
+    )
+    nbformat.validate(notebook)
+    sealed = o.read_output(json.loads(json.dumps(bundle_of(output))))
+    content_key = o.unwrap_content_key(sealed.header, KEYS.__getitem__)
+    assert o.open_output(sealed, content_key) == OUTPUTS[kind]
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_every_artifacts_key_is_needed(lost):
+    sealed = o.read_output(bundle_of(o.seal_output(OUTPUTS["stream"], PUBLIC)))
+    keys = dict(KEYS)
+    keys[sorted(keys)[lost]] = ReleaseKey.generate()
+    with pytest.raises(WrongKeyError):
+        o.unwrap_content_key(sealed.header, keys.__getitem__)
+
+
+def test_the_content_key_of_one_output_opens_no_other():
+    one, two = (o.read_output(bundle_of(o.seal_output(OUTPUTS["stream"], PUBLIC))) for _ in "12")
+    with pytest.raises(WrongKeyError):
+        o.open_output(two, o.unwrap_content_key(one.header, KEYS.__getitem__))
+    with pytest.raises(WrongKeyError):
+        o.open_output(two, b"short")
+
+
+def test_a_header_for_another_ciphertext_gives_no_key():
+    bundles = [bundle_of(o.seal_output(OUTPUTS["stream"], PUBLIC)) for _ in "12"]
+    mixed = bundles[0]["header"] | {"ciphertext_sha256": bundles[1]["header"]["ciphertext_sha256"]}
+    sealed = o.read_output({"header": mixed, "ciphertext": bundles[1]["ciphertext"]})
+    with pytest.raises(WrongKeyError):
+        o.unwrap_content_key(sealed.header, KEYS.__getitem__)
+
+
+def test_a_changed_output_is_found():
+    bundle = bundle_of(o.seal_output(OUTPUTS["stream"], PUBLIC))
+    sealed = o.read_output(bundle | {"ciphertext": "AAAA"})
+    with pytest.raises(SealBrokenError) as caught:
+        o.open_output(sealed, bytes(32))
+    assert caught.value.code == "output-changed"
+
+
+@pytest.mark.parametrize("fault", ["not-an-object", "other-format", "no-keys", "surplus-field"])
+def test_a_malformed_bundle_is_refused(fault):
+    bundle = bundle_of(o.seal_output(OUTPUTS["stream"], PUBLIC))
+    broken = {
+        "not-an-object": "text",
+        "other-format": bundle | {"header": bundle["header"] | {"format": "v2"}},
+        "no-keys": bundle | {"header": bundle["header"] | {"keys": []}},
+        "surplus-field": bundle | {"x": 1},
+    }[fault]
+    with pytest.raises(MalformedError):
+        o.read_output(broken)
+
+
+def test_an_output_without_an_artifact_cannot_be_sealed():
+    with pytest.raises(ValueError, match="at least one"):
+        o.seal_output(OUTPUTS["stream"], {})
+
+
+def test_saving_twice_gives_equal_files(monkeypatch):
+    sealer = o.OutputSealer()
+    first = sealer.seal(OUTPUTS["stream"], PUBLIC)
+    assert sealer.seal(dict(OUTPUTS["stream"]), PUBLIC) == first
+    assert sealer.seal(first, PUBLIC) == first
+    assert sealer.seal(OUTPUTS["error"], PUBLIC) != first
+    one = dict(list(PUBLIC.items())[:1])
+    assert sealer.seal(OUTPUTS["stream"], one) != first
+    monkeypatch.setattr(o, "_KEPT", 3)
+    sealer.seal(OUTPUTS["display"], PUBLIC)
+    assert sealer.seal(OUTPUTS["stream"], PUBLIC) != first  # remembered no longer
