@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["end_grant"]
 
-STOP_SECONDS = 10.0  # for a cell to react to the interrupt
+STOP_SECONDS = 6.0  # for a cell to react to the interrupt
 _AGAIN_SECONDS = 0.5
 
 

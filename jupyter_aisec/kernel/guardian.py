@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Guardian"]
 
 _LOOK_SECONDS = 5.0
-CONFIRM_SECONDS = STOP_SECONDS + 5.0
+CONFIRM_SECONDS = STOP_SECONDS + 3.0
 
 
 class _Seat:

@@ -19,6 +19,8 @@ import pandas
 import pytest
 import torch
 from IPython.core.interactiveshell import InteractiveShell
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.manager import KernelManager
 from safetensors.torch import save
 
 from jupyter_aisec.broker.genesis import create
@@ -104,7 +106,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     os.environ["AISEC_NO_KEYRING"] = "1"
     folder = tmp_path_factory.mktemp("world")
     homes, founders = {}, []
-    for name, roles in (("researcher", ("researcher", "admin")), ("approver", ("approver", "admin"))):
+    for name, roles in (
+        ("researcher", ("researcher", "admin")),
+        ("approver", ("approver", "admin")),
+    ):
         homes[name] = folder / name
         key = SigningKey.generate()
         home = Home(homes[name])
@@ -151,3 +156,96 @@ def notebook(
     extension.load(shell)
     yield SimpleNamespace(shell=shell, face=face_module.face(), world=world)
     extension.unload(shell)
+
+
+class SecureKernel:
+    """A "Python 3 (secure)" kernel, started by jupyter_client as any front end does."""
+
+    def __init__(self, world: World, folder: Path, **environment: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        spec = Path(extension.__file__).parent / "kernelspec"
+        self.log = folder / "keeper.log"
+        self.manager = KernelManager(
+            kernel_name="aisec",
+            connection_file=str(folder / "kernel.json"),
+            kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
+        )
+        self.manager._kernel_spec = KernelSpec.from_resource_dir(str(spec))
+        self._folder = folder
+        self._environment = {**world.environment(), **environment}
+        self.client: Any = None
+
+    def start(self) -> None:
+        log = self.log.open("ab")  # left open: a restart starts the process with it again
+        self.manager.start_kernel(
+            env=self._environment, cwd=str(self._folder), stdout=log, stderr=log
+        )
+        self._connect()
+
+    def restart(self) -> None:
+        self.client.stop_channels()
+        self.manager.restart_kernel(now=False)
+        self._connect()
+
+    def _connect(self) -> None:
+        self.client = self.manager.blocking_client()
+        self.client.start_channels()
+        try:
+            self.client.wait_for_ready(timeout=60)
+        except RuntimeError as error:
+            raise AssertionError(self.log.read_text()) from error
+
+    def run(self, source: str, timeout: float = 90) -> Ran:
+        """Executes a cell and waits for its end."""
+        ran = Ran()
+        ran.reply = self.client.execute_interactive(
+            source, timeout=timeout, output_hook=ran.messages.append
+        )["content"]
+        return ran
+
+    def stop(self) -> None:
+        if self.client is not None:
+            self.client.stop_channels()
+        if self.manager.has_kernel:
+            self.manager.shutdown_kernel(now=True)
+
+
+class Ran:
+    """What a cell's execution brought."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self.reply: dict[str, Any] = {}
+
+    @property
+    def text(self) -> str:
+        """Everything that came out as text."""
+        found = []
+        for message in self.messages:
+            content = message["content"]
+            found.append(str(content.get("text", "")))
+            found.append(str(content.get("data", {}).get("text/plain", "")))
+            found.extend(content.get("traceback", []))
+        return "\n".join(found)
+
+    def ok(self) -> Ran:
+        assert self.reply["status"] == "ok", self.text
+        return self
+
+
+@pytest.fixture(scope="session")
+def idle(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKernel]:
+    """A secure kernel shared by tests that leave it as it was: nothing is opened in it."""
+    kernel = SecureKernel(world, tmp_path_factory.mktemp("idle"), AISEC_OUTPUT_GUARD="1")
+    kernel.start()
+    yield kernel
+    kernel.stop()
+
+
+@pytest.fixture
+def secure(world: World, tmp_path: Path) -> Iterator[SecureKernel]:
+    """A running secure kernel whose server says that it guards outputs."""
+    kernel = SecureKernel(world, tmp_path / "kernel", AISEC_OUTPUT_GUARD="1")
+    kernel.start()
+    yield kernel
+    kernel.stop()
