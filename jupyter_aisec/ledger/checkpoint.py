@@ -31,6 +31,11 @@ class Checkpoint(msgspec.Struct, frozen=True):
         """The text that is signed."""
         return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
 
+    @classmethod
+    def from_brief(cls, origin: str, brief: str) -> Checkpoint:
+        """The inverse of :attr:`brief`; raises MalformedError."""
+        return parse_checkpoint(f"{origin}\n{brief.replace(':', chr(10), 1)}\n")
+
     @property
     def brief(self) -> str:
         """``<size>:<root>``, as an approval repeats the checkpoint its approver saw."""

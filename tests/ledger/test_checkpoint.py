@@ -29,6 +29,13 @@ def test_the_example_of_the_spec_is_read_and_written() -> None:
     assert (CHECKPOINT.origin, CHECKPOINT.size) == (ORIGIN, 20852163)
     assert CHECKPOINT.text == TEXT
     assert CHECKPOINT.brief == f"20852163:{ROOT}"
+    assert Checkpoint.from_brief(ORIGIN, CHECKPOINT.brief) == CHECKPOINT
+
+
+@pytest.mark.parametrize("brief", ["", "1", f"1:{ROOT}:", f"1:{ROOT}\n", f"01:{ROOT}", ":"])
+def test_a_malformed_brief_is_refused(brief: str) -> None:
+    with pytest.raises(MalformedError):
+        Checkpoint.from_brief(ORIGIN, brief)
 
 
 def test_a_signed_checkpoint_opens() -> None:

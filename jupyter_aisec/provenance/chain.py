@@ -1,0 +1,200 @@
+"""The chain of custody: the few entries of a ledger that one run rests on.
+
+From the output back: the run, the kernel and its seat, the keys released to it, the
+manifests of what it opened, the grants with their requests and approvals, the policy, and
+everybody who signed any of it with the entries that made them somebody.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from jupyter_aisec.errors import LedgerError
+from jupyter_aisec.grants.statements import Binding
+from jupyter_aisec.ledger import bodies
+from jupyter_aisec.ledger.bodies import Body
+from jupyter_aisec.ledger.entry import Entry
+from jupyter_aisec.people.dsse import Envelope
+from jupyter_aisec.provenance.facts import Record
+
+__all__ = ["Chain", "Seat", "collect", "read_binding"]
+
+B = TypeVar("B", bound=Body)
+
+PEOPLE_TYPES = (bodies.PersonInvited, bodies.PersonRemoved, bodies.KeyEnrolled, bodies.KeyRevoked)
+_GRANT_TYPES = (
+    bodies.GrantRequested,
+    bodies.GrantApproved,
+    bodies.GrantDenied,
+    bodies.GrantWithdrawn,
+    bodies.GrantReturned,
+    bodies.GrantRevoked,
+    bodies.SeatBound,
+    bodies.EndingConfirmed,
+)
+
+
+class Seat(msgspec.Struct, frozen=True, kw_only=True):
+    """A kernel's seat: the entry, the envelope the person signed, and what it says."""
+
+    entry: Entry
+    grant: str
+    envelope: Envelope
+    binding: Binding
+
+
+class Chain:
+    """Entries of a ledger, not all of them, found by what they say."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        """Raises MalformedError for an entry that cannot be read."""
+        self._found = [(entry, entry.content()) for entry in entries]
+
+    @property
+    def genesis(self) -> tuple[Entry, bodies.Genesis]:
+        """The first entry; raises LedgerError where it is none or not at place 0."""
+        for entry, body in self._found[:1]:
+            if isinstance(body, bodies.Genesis) and entry.index == 0:
+                return entry, body
+        raise _missing("the genesis")
+
+    def all(self, type_: type[B]) -> Iterator[tuple[Entry, B]]:
+        """Every entry of that type, in order."""
+        for entry, body in self._found:
+            if isinstance(body, type_):
+                yield entry, body
+
+    def people(self) -> Iterator[tuple[Entry, Body]]:
+        """Every entry about a person or a person's key, in order."""
+        return ((entry, body) for entry, body in self._found if isinstance(body, PEOPLE_TYPES))
+
+    def grant(self, grant: str) -> Iterator[tuple[Entry, Body]]:
+        """Everything that happened to that grant itself, in order."""
+        for entry, body in self._found:
+            if isinstance(body, _GRANT_TYPES) and body.grant == grant:
+                yield entry, body
+
+    def grants(self, record: Record) -> tuple[str, ...]:
+        """The grants a run rests on: those its record names, and any that keys came by."""
+        released = {
+            body.grant for _, body in self.all(bodies.KeysReleased) if body.kernel == record.kernel
+        }
+        return tuple(sorted(released.union(record.grants)))
+
+    def requested(self, grant: str) -> tuple[Entry, bodies.GrantRequested]:
+        """The request of that grant; raises LedgerError unless there is one."""
+        return self._one(bodies.GrantRequested, "grant", grant)
+
+    def approved(self, grant: str) -> list[tuple[Entry, bodies.GrantApproved]]:
+        """The approvals of that grant, in order."""
+        return [found for found in self.all(bodies.GrantApproved) if found[1].grant == grant]
+
+    def sealed(self, seal_id: str) -> tuple[Entry, bodies.ArtifactSealed]:
+        """The artifact version of that seal id; raises LedgerError unless there is one."""
+        return self._one(bodies.ArtifactSealed, "seal_id", seal_id)
+
+    def run(self, run: str) -> tuple[Entry, bodies.RunRecorded]:
+        """The entry that records that run; raises LedgerError unless there is one."""
+        return self._one(bodies.RunRecorded, "run", run)
+
+    def seats(self, kernel: str, before: int) -> list[Seat]:
+        """The seats that the kernel with that key id took before the entry ``before``."""
+        return [
+            Seat(entry=entry, grant=body.grant, envelope=body.binding, binding=binding)
+            for entry, body in self.all(bodies.SeatBound)
+            if entry.index < before and (binding := read_binding(body)).kernel_key.key_id == kernel
+        ]
+
+    def seat(self, kernel: str, before: int) -> Seat:
+        """The last of them; raises LedgerError where there is none."""
+        seats = self.seats(kernel, before)
+        if not seats:
+            raise _missing(f"a seat of the kernel {kernel}")
+        return seats[-1]
+
+    def releases(self, kernel: str, before: int) -> list[tuple[Entry, bodies.KeysReleased]]:
+        """The releases of keys to that kernel before the entry ``before``, in order."""
+        return [
+            (entry, body)
+            for entry, body in self.all(bodies.KeysReleased)
+            if body.kernel == kernel and entry.index < before
+        ]
+
+    def _one(self, type_: type[B], field: str, value: str) -> tuple[Entry, B]:
+        found = [one for one in self.all(type_) if getattr(one[1], field) == value]
+        if len(found) != 1:
+            raise _missing(f"the one {type_.__name__} of {value[:80]}")
+        return found[0]
+
+
+def collect(entries: Sequence[Entry], record: Record) -> tuple[Entry, ...]:
+    """The entries of a *whole* ledger that the chain of custody of ``record`` consists of.
+
+    Up to the entry that records the run, where there is one. Costs two passes.
+    """
+    grants = Chain(entries).grants(record)
+    people: defaultdict[str, list[Entry]] = defaultdict(list)  # by name
+    origins: dict[str, list[Entry]] = {}  # by key id: what made that key somebody's
+    versions: dict[str, Entry] = {}  # by seal id
+    todo = list(entries[:1])
+    for entry in entries:
+        body = entry.content()
+        if isinstance(body, bodies.Genesis):
+            origins.update((one.key.key_id, people[one.name]) for one in body.people)
+        elif isinstance(body, PEOPLE_TYPES):
+            people[body.person].append(entry)
+            if isinstance(body, bodies.KeyEnrolled):
+                origins[body.key.key_id] = people[body.person]
+        elif isinstance(body, bodies.SeatBound):
+            origins.setdefault(read_binding(body).kernel_key.key_id, [entry])
+        elif isinstance(body, bodies.ArtifactSealed):
+            versions[body.seal_id] = entry
+        if _is_needed(body, record, grants):
+            todo.append(entry)
+        if isinstance(body, bodies.RunRecorded) and body.run == record.run:
+            break
+    seal_ids = {record.output.seal_id, *(one.seal_id for one in record.inputs)}
+    chosen: dict[int, Entry] = {}
+    while todo:
+        entry = todo.pop()
+        if entry.index in chosen:
+            continue
+        chosen[entry.index] = entry
+        body = entry.content()
+        todo += [origin for key_id in _signing_keys(body) for origin in origins.get(key_id, ())]
+        if isinstance(body, bodies.KeysReleased):
+            seal_ids.add(body.seal_id)
+        if not todo:  # only now are all versions known that were opened
+            todo += [versions[one] for one in sorted(seal_ids) if one in versions]
+            seal_ids.clear()
+    return tuple(chosen[index] for index in sorted(chosen))
+
+
+def read_binding(body: bodies.SeatBound) -> Binding:
+    """What the person signed when the kernel took the seat; not whether they did."""
+    return body.binding.read(Binding, Binding.payload_type, "The binding")
+
+
+def _is_needed(body: Body, record: Record, grants: Container[str]) -> bool:
+    if isinstance(body, _GRANT_TYPES):
+        return body.grant in grants
+    if isinstance(body, bodies.KeysReleased):
+        return body.kernel == record.kernel
+    if isinstance(body, bodies.RunRecorded):
+        return body.run == record.run
+    return isinstance(body, bodies.PolicyApplied)  # each, so that versions can be counted
+
+
+def _signing_keys(body: Body) -> Iterator[str]:
+    for field in body.__struct_fields__:
+        value = getattr(body, field)
+        if isinstance(value, Envelope):
+            yield from (signature.keyid for signature in value.signatures)
+
+
+def _missing(what: str) -> LedgerError:
+    return LedgerError(f"The chain of custody lacks {what[:140]}.", code="chain-incomplete")

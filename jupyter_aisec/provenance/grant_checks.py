@@ -1,0 +1,277 @@
+"""The checks of a run's grants: asked, approved, taken by a kernel, and used in time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from jupyter_aisec.errors import IdentityError, LedgerError, MalformedError, RefusedError
+from jupyter_aisec.grants.decide import Facts, Refusal, decide
+from jupyter_aisec.grants.decisions import WHY
+from jupyter_aisec.grants.grant import Approved, Bound, Ended, Grant
+from jupyter_aisec.grants.names import narrow, split_reference
+from jupyter_aisec.grants.policy import ISOLATION
+from jupyter_aisec.grants.signed import Signed, payload_sha256
+from jupyter_aisec.grants.statements import Approval, Binding, Decision, Request
+from jupyter_aisec.ledger import bodies
+from jupyter_aisec.ledger.checkpoint import Checkpoint
+from jupyter_aisec.ledger.entry import Entry
+from jupyter_aisec.ledger.merkle import verify_consistency
+from jupyter_aisec.people.dsse import Envelope, verify
+from jupyter_aisec.provenance.chain import Chain
+from jupyter_aisec.provenance.evidence import Evidence
+from jupyter_aisec.provenance.roster import read_statement
+from jupyter_aisec.sealed.manifest import read_manifest
+from jupyter_aisec.times import parse_time
+
+__all__ = [
+    "check_approvals",
+    "check_releases",
+    "check_requests",
+    "check_seats",
+    "check_seen",
+    "fold_grant",
+]
+
+
+def check_requests(e: Evidence) -> str:
+    """Each grant was asked for by somebody who might, on terms no weaker than the policy's."""
+    found = []
+    for grant in e.chain.grants(e.record):
+        entry, body = e.chain.requested(grant)
+        request: Request = read_statement(body.request, Request, e.genesis.origin)
+        e.require_signer(body.request, request.person, entry.index)
+        if request.grant != grant:
+            raise LedgerError(f"Entry {entry.index} and the request name two grants.")
+        _require_terms(e, entry, request, body.terms)
+        found.append(f"{request.person} asked for {', '.join(request.artifacts)}")
+    return "; ".join(found)
+
+
+def _require_terms(e: Evidence, entry: Entry, request: Request, terms: bodies.Terms) -> None:
+    policy_terms = _decide(e, entry, request)
+    if terms.policy_version != policy_terms.policy_version:
+        raise LedgerError(
+            f"The terms of {request.grant} name policy version {terms.policy_version}, and "
+            f"version {policy_terms.policy_version} was in force.",
+            code="policy-version-wrong",
+        )
+    if (
+        terms.approvals < policy_terms.approvals
+        or terms.seconds > policy_terms.seconds
+        or ISOLATION.index(terms.isolation) < ISOLATION.index(policy_terms.isolation)
+    ):
+        raise RefusedError(
+            f"The terms of {request.grant} are weaker than the policy's.", code="terms-differ"
+        )
+
+
+def _decide(e: Evidence, entry: Entry, request: Request) -> bodies.Terms:
+    """What the policy says, going by the people and labels that this chain shows."""
+    version, policy = e.policies.at(entry.index)
+    labels: dict[str, frozenset[str]] = {
+        split_reference(reference)[0]: frozenset() for reference in request.artifacts
+    }
+    for sealed, body in e.chain.all(bodies.ArtifactSealed):
+        if sealed.index < entry.index and body.artifact in labels:
+            labels[body.artifact] |= frozenset(read_manifest(body.manifest).labels)
+    people = {
+        person.name: person.roles
+        for person in e.directory.people
+        if person.present_at(entry.index) and any(key.valid_at(entry.index) for key in person.keys)
+    }
+    facts = Facts(people=people, labels=labels, policy_version=version)
+    decided = decide(policy, request, facts, parse_time(entry.at))
+    if isinstance(decided, Refusal):
+        raise RefusedError(decided.what, code=decided.code)
+    return decided
+
+
+def check_approvals(e: Evidence) -> str:
+    """As many other people as the terms demand approved, before any kernel took the seat."""
+    found = []
+    for grant in e.chain.grants(e.record):
+        entry, body = e.chain.requested(grant)
+        request: Request = read_statement(body.request, Request, e.genesis.origin)
+        _, policy = e.policies.at(entry.index)
+        allowed = set(body.terms.approvers) & set(_decide(e, entry, request).approvers)
+        humans = {policy.human(request.person)}
+        begun = min((seat.index for seat, _ in e.chain.grant(grant) if seat.type == "seat.bound"))
+        early = 0
+        for approved, one in e.chain.approved(grant):
+            approval = _read_approval(e, approved, one, body)
+            if approval.person not in allowed or policy.human(approval.person) in humans:
+                raise RefusedError(
+                    f"The approval of {grant} by {approval.person} does not count.",
+                    code="approval-not-counted",
+                )
+            humans.add(policy.human(approval.person))
+            early += approved.index < begun
+            found.append(f"{approval.person} approved {grant}")
+        if early < body.terms.approvals:
+            raise RefusedError(
+                f"{grant} was begun with {early} of {body.terms.approvals} approvals.",
+                code="approvals-too-few",
+            )
+        if not body.terms.approvals:
+            found.append(f"no approval was demanded for {grant}")
+    return "; ".join(found)
+
+
+def _read_approval(
+    e: Evidence, entry: Entry, body: bodies.GrantApproved, requested: bodies.GrantRequested
+) -> Approval:
+    approval: Approval = read_statement(body.approval, Approval, e.genesis.origin)
+    request: Request = read_statement(requested.request, Request, e.genesis.origin)
+    e.require_signer(body.approval, approval.person, entry.index)
+    verify(body.approval, e.genesis.broker_key)
+    if (approval.grant, approval.request_sha256, approval.policy_version) != (
+        body.grant,
+        payload_sha256(requested.request),
+        requested.terms.policy_version,
+    ):
+        raise LedgerError(
+            f"The approval by {approval.person} is for another request than the one recorded.",
+            code="request-changed",
+        )
+    common = narrow(request.artifacts, approval.artifacts)
+    if set(approval.artifacts) != common or not 1 <= approval.seconds <= request.seconds:
+        raise RefusedError(
+            f"The approval by {approval.person} is wider than the request.", code="approval-widens"
+        )
+    return approval
+
+
+def check_seen(e: Evidence) -> str:
+    """Each approver looked at an earlier state of this same ledger."""
+    proofs = {one.size: one.proof for one in e.bundle.seen}
+    used = set()
+    for grant in e.chain.grants(e.record):
+        for entry, body in e.chain.approved(grant):
+            approval: Approval = read_statement(body.approval, Approval, e.genesis.origin)
+            seen = Checkpoint.from_brief(e.genesis.origin, approval.checkpoint)
+            if seen.size > entry.index or seen.size not in proofs:
+                raise LedgerError(
+                    f"The ledger of {seen.size} entries that {approval.person} saw is not proved "
+                    "to be the beginning of this one."
+                )
+            verify_consistency(
+                seen.size, seen.root, e.checkpoint.size, e.checkpoint.root, proofs[seen.size]
+            )
+            used.add(seen.size)
+    if used != proofs.keys():
+        raise MalformedError("The bundle carries proofs that nothing needs.")
+    return f"{len(used)} earlier ledger checkpoints are of this ledger"
+
+
+def fold_grant(chain: Chain, grant: str, before: int) -> Grant:
+    """The grant as its entries before ``before`` leave it; signatures are checked elsewhere."""
+    entry, body = chain.requested(grant)
+    folded = Grant(
+        id=grant,
+        index=entry.index,
+        requested_at=parse_time(entry.at),
+        signed=_unchecked(body.request, Request),
+        terms=body.terms,
+        labels={},
+    )
+    for entry, one in chain.grant(grant):
+        if entry.index < before:
+            folded = msgspec.structs.replace(folded, **_change(folded, entry, one))
+    return folded
+
+
+def _change(grant: Grant, entry: Entry, body: bodies.Body) -> dict[str, Any]:
+    at = parse_time(entry.at)
+    if isinstance(body, bodies.GrantApproved):
+        signed = _unchecked(body.approval, Approval)
+        return {"approvals": (*grant.approvals, Approved(index=entry.index, at=at, signed=signed))}
+    if isinstance(body, bodies.SeatBound):
+        bound = Bound(index=entry.index, at=at, signed=_unchecked(body.binding, Binding))
+        return {"bindings": (*grant.bindings, bound)}
+    if isinstance(body, bodies.EndingConfirmed):
+        return {
+            "bindings": tuple(
+                msgspec.structs.replace(one, confirmed=body.how)
+                if one.kernel == body.kernel
+                else one
+                for one in grant.bindings
+            )
+        }
+    if isinstance(body, bodies.GrantRequested):
+        return {}
+    decision = _unchecked(body.statement, Decision)  # type: ignore[attr-defined]
+    why = WHY[decision.statement.action]
+    return {"ended": Ended(index=entry.index, at=at, why=why, signed=decision)}
+
+
+def _unchecked(envelope: Envelope, type_: type[Any]) -> Signed[Any]:
+    statement = envelope.read(type_, type_.payload_type, f"The {type_.__name__.lower()}")
+    return Signed(statement=statement, envelope=envelope, people=(statement.person,), keys=())
+
+
+def check_seats(e: Evidence) -> str:
+    """The kernel took the seat of each grant: in its time, isolated enough, signed for."""
+    seats = e.chain.seats(e.record.kernel, e.output_entry.index)
+    for seat in seats:
+        grant = fold_grant(e.chain, seat.grant, seat.entry.index)
+        binding: Binding = read_statement(seat.envelope, Binding, e.genesis.origin)
+        e.require_signer(seat.envelope, binding.person, seat.entry.index)
+        said = (binding.grant, binding.person, binding.seat)
+        if said != (grant.id, grant.person, grant.request.seat):
+            raise IdentityError(
+                f"The seat of {grant.id} was taken by somebody else.", code="seat-of-another"
+            )
+        state = grant.state(parse_time(seat.entry.at))
+        if state not in ("scheduled", "active") or (state == "scheduled" and grant.request.start):
+            raise RefusedError(
+                f"The seat of {grant.id} was taken while it was {state}.", code="grant-not-active"
+            )
+        if ISOLATION.index(binding.isolation) < ISOLATION.index(grant.terms.isolation):
+            raise RefusedError(
+                f"{grant.id} demands isolation {grant.terms.isolation}, and the kernel had "
+                f"{binding.isolation}.",
+                code="isolation-too-low",
+            )
+    bound = {seat.grant for seat in seats}
+    if not bound or not bound.issuperset(e.chain.grants(e.record)):
+        raise IdentityError(
+            "The kernel of the record did not take the seat of every grant it names.",
+            code="kernel-not-bound",
+        )
+    e.seat = seats[-1].binding
+    return f"{e.seat.person}'s kernel, isolation {e.seat.isolation}" + (
+        ", vouched" if e.seat.vouched else ", claimed"
+    )
+
+
+def check_releases(e: Evidence) -> str:
+    """Keys went to this kernel only while its grant was active and covered the version."""
+    releases = e.chain.releases(e.record.kernel, e.output_entry.index)
+    for entry, body in releases:
+        grant = fold_grant(e.chain, body.grant, entry.index)
+        state = grant.state(parse_time(entry.at))
+        if state != "active":
+            raise RefusedError(
+                f"Entry {entry.index} released keys while {grant.id} was {state}.",
+                code="grant-not-active",
+            )
+        if grant.seat is None or grant.seat.kernel != body.kernel:
+            raise IdentityError(
+                f"Entry {entry.index} released keys to a kernel without the seat.",
+                code="kernel-not-bound",
+            )
+        sealed, version = e.chain.sealed(body.seal_id)
+        if (
+            sealed.index > entry.index
+            or (version.artifact, version.version) != (body.artifact, body.version)
+            or not grant.allows(body.artifact, body.version)
+            or not set(body.key_ids) <= {key.key_id for key in read_manifest(version.manifest).keys}
+            or body.approvals != grant.terms.approvals
+        ):
+            raise RefusedError(
+                f"Entry {entry.index} released keys that {grant.id} does not cover.",
+                code="artifact-not-granted",
+            )
+    return f"{len(releases)} releases of keys, each within its grant"

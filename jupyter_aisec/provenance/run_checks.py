@@ -1,0 +1,189 @@
+"""The checks of the run itself: what went in, what came out, and who says so."""
+
+from __future__ import annotations
+
+from jupyter_aisec.errors import IdentityError, LedgerError, SealBrokenError, SignatureError
+from jupyter_aisec.grants.signed import payload_sha256
+from jupyter_aisec.ledger.bodies import ArtifactSealed
+from jupyter_aisec.ledger.entry import Entry
+from jupyter_aisec.people.canonical import canonical
+from jupyter_aisec.people.dsse import verify
+from jupyter_aisec.provenance.compare import compare
+from jupyter_aisec.provenance.evidence import Evidence, require_one_signature
+from jupyter_aisec.provenance.statement import STATEMENT_TYPE, make_statement
+from jupyter_aisec.sealed.manifest import Manifest, read_manifest
+
+__all__ = [
+    "check_differences",
+    "check_files",
+    "check_inputs",
+    "check_manifest",
+    "check_model_signature",
+    "check_observation",
+    "check_output",
+    "check_record",
+    "check_run_entry",
+    "check_statement",
+    "check_statement_signature",
+]
+
+
+def check_inputs(e: Evidence) -> str:
+    """Everything the kernel opened was sealed by somebody the ledger knows."""
+    opened = e.chain.releases(e.record.kernel, e.output_entry.index)
+    seal_ids = sorted({body.seal_id for _, body in opened})
+    for seal_id in seal_ids:
+        _read_sealed(e, *e.chain.sealed(seal_id))
+    return f"{len(seal_ids)} sealed inputs"
+
+
+def check_output(e: Evidence) -> str:
+    """The output was sealed by the run's kernel or its person, and carries its inputs' labels."""
+    manifest = _read_sealed(e, e.output_entry, e.output)
+    said = (e.record.output.artifact, e.record.output.manifest_sha256)
+    if said != (e.output.artifact, payload_sha256(e.output.manifest)):
+        raise LedgerError("The record names another output than what was sealed.")
+    if e.output.by != e.seat.person:
+        raise IdentityError(f"The output is {e.output.by}'s, the kernel {e.seat.person}'s.")
+    for _, body in e.chain.releases(e.record.kernel, e.output_entry.index):
+        labels = read_manifest(e.chain.sealed(body.seal_id)[1].manifest).labels
+        if missing := sorted(set(labels) - set(manifest.labels)):
+            raise LedgerError(
+                f"The output lacks labels of {body.artifact}: {', '.join(missing)}.",
+                code="labels-missing",
+            )
+    return f"{manifest.artifact} version {e.output.version}, {len(manifest.files)} files"
+
+
+def _read_sealed(e: Evidence, entry: Entry, body: ArtifactSealed) -> Manifest:
+    """The manifest of a logged version, with its one signature checked."""
+    manifest = read_manifest(body.manifest)
+    if (manifest.artifact, manifest.seal_id) != (body.artifact, body.seal_id):
+        raise LedgerError(f"Entry {entry.index} and its manifest differ.", code="manifest-differs")
+    require_one_signature(body.manifest, "A manifest")
+    key_id = body.manifest.signatures[0].keyid
+    if e.directory.owner(key_id) is not None:
+        e.require_signer(body.manifest, body.by, entry.index)
+    else:  # a kernel sealed it, and whoever signed for its seat answers for that
+        seat = e.chain.seat(key_id, entry.index)
+        e.require_signer(seat.envelope, body.by, seat.entry.index)
+        verify(body.manifest, seat.binding.kernel_key)
+    return manifest
+
+
+def check_manifest(e: Evidence) -> str:
+    """The manifest at hand is, byte for byte, the one that was logged."""
+    if e.manifest != canonical(e.output.manifest):
+        raise SealBrokenError("The manifest is not the one in the ledger.")
+    return "the manifest is the one in the ledger"
+
+
+def check_files(e: Evidence) -> str:
+    """The sealed files at hand have the sizes and digests of the manifest; none is missing."""
+    manifest = read_manifest(e.output.manifest)
+    for file in manifest.files:
+        found = e.sealed.get(file.stored_as)
+        if found is None:
+            raise SealBrokenError(f"{file.stored_as} is missing.", code="seal-file-missing")
+        if (found.size, found.sha256) != (file.sealed_size, file.sha256):
+            raise SealBrokenError(f"{file.stored_as} was changed.")
+    if more := sorted(e.sealed.keys() - {file.stored_as for file in manifest.files}):
+        raise SealBrokenError(f"{more[0]} is not in the manifest.", code="seal-file-unknown")
+    return f"{len(manifest.files)} sealed files"
+
+
+def check_record(e: Evidence) -> str:
+    """The record is signed by the kernel that held the seat, and meant for this ledger."""
+    require_one_signature(e.record_envelope, "The record")
+    verify(e.record_envelope, e.seat.kernel_key)
+    if e.record.origin != e.genesis.origin:
+        raise LedgerError("The record is meant for another ledger.")
+    return f"{len(e.record.cells)} cells, {sum(one.steps for one in e.record.steps)} steps"
+
+
+def check_observation(e: Evidence) -> str:
+    """The observation is signed by the person, and is of this record and kernel."""
+    if e.observation is None or e.observation_envelope is None:
+        return "nobody watched from outside; the statement says so"
+    require_one_signature(e.observation_envelope, "The observation")
+    e.require_signer(e.observation_envelope, e.observation.person, e.run_index)
+    said = (
+        e.observation.origin,
+        e.observation.person,
+        e.observation.run,
+        e.observation.kernel,
+        e.observation.isolation,
+        e.observation.record_sha256,
+    )
+    if said != (
+        e.genesis.origin,
+        e.seat.person,
+        e.record.run,
+        e.record.kernel,
+        e.seat.isolation,
+        payload_sha256(e.record_envelope),
+    ):
+        raise LedgerError("The observation is of another run.", code="observation-differs")
+    return f"{len(e.observation.cells)} cells seen from outside"
+
+
+def check_differences(e: Evidence) -> str:
+    """What the observers disagree about is worked out again, not taken over."""
+    releases = [
+        (entry.index, body)
+        for entry, body in e.chain.releases(e.record.kernel, e.output_entry.index)
+    ]
+    e.differences = compare(e.record, e.observation, releases)
+    if not e.differences:
+        return "the observers agree"
+    kinds = ", ".join(sorted({one.kind for one in e.differences}))
+    return f"{len(e.differences)} differences, all signed: {kinds}"
+
+
+def check_run_entry(e: Evidence) -> str:
+    """The ledger's entry about the run says the same as the signed parts of the bundle."""
+    _, body = e.chain.run(e.record.run)
+    observation = e.observation_envelope
+    said = (
+        body.kernel,
+        body.seal_ids,
+        body.record_sha256,
+        body.observation_sha256,
+        body.differences,
+        body.statement_sha256,
+    )
+    if said != (
+        e.record.kernel,
+        (e.output.seal_id,),
+        payload_sha256(e.record_envelope),
+        None if observation is None else payload_sha256(observation),
+        len(e.differences),
+        payload_sha256(e.bundle.statement),
+    ):
+        raise LedgerError("The entry about the run says something else.", code="run-differs")
+    if body.grant is not None and body.grant not in e.chain.grants(e.record):
+        raise LedgerError("The entry about the run names another grant.", code="run-differs")
+    return f"{body.run} is entry {e.run_index}"
+
+
+def check_statement_signature(e: Evidence) -> str:
+    """The statement is signed by the broker of the genesis."""
+    require_one_signature(e.bundle.statement, "The statement")
+    verify(e.bundle.statement, e.genesis.broker_key)
+    return f"signed by the broker of {e.genesis.origin}"
+
+
+def check_statement(e: Evidence) -> str:
+    """The statement says what follows from the entries, and nothing else: it is made again."""
+    if e.bundle.statement.payload_type != STATEMENT_TYPE:
+        raise SignatureError("The statement is not signed as an in-toto statement.")
+    again = make_statement(e.chain, e.record_envelope, e.observation_envelope, e.differences)
+    if canonical(again) != e.bundle.statement.payload:
+        raise LedgerError("The statement says something else than the entries.")
+    return "it says what the entries say"
+
+
+def check_model_signature(e: Evidence) -> str:
+    """The OpenSSF model signature is over these sealed files, by the broker's key."""
+    e.bundle.model_signature.verify(e.output.manifest, e.genesis.model_key)
+    return "signed by the broker's model key"

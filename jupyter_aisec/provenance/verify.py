@@ -1,0 +1,202 @@
+"""Verification of a chain of custody: numbered checks, from the trust file to every byte.
+
+The checks, in their order; each names the ones it rests on, and is not run (and does not
+hold) where one of those failed::
+
+     1 bundle            it has its one spelling, and every part can be read
+     2 checkpoint        signed by the log key that the trust file pins
+     3 entries           every entry of the chain is under that checkpoint
+     4 genesis           it is the one that the trust file pins
+     5 people            every key was enrolled by somebody who might
+     6 policy            every policy was signed by the admins it took
+     7 requests          signed, and on terms no weaker than the policy's
+     8 approvals         enough other people, each over exactly that request or less
+     9 same ledger       each approver looked at an earlier state of this ledger
+    10 seats             the kernel took the seats in time, isolated enough
+    11 releases          keys left only for that kernel and within the window
+    12 inputs            everything opened was sealed by somebody known
+    13 output            sealed by that kernel or person, with the labels of its inputs
+    14 manifest          the one at hand is the one that was logged
+    15 sealed files      sizes and digests are the manifest's
+    16 record            signed by the kernel that held the seat
+    17 observation       signed by the person, of this very record
+    18 differences       worked out again
+    19 statement signed  by the broker's key of the genesis
+    20 statement         made again from the entries: the same bytes
+    21 run               its entry names these very bytes
+    22 model signature   OpenSSF Model Signing over the sealed files
+
+What a bundle cannot show is that nothing was left out of it, such as the revocation of a
+key: that takes the whole ledger (``aisec audit verify``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from jupyter_aisec.errors import AisecError, LedgerError
+from jupyter_aisec.ledger.checkpoint import open_checkpoint
+from jupyter_aisec.ledger.merkle import verify_inclusion
+from jupyter_aisec.ledger.trust import Trust, trust_of
+from jupyter_aisec.provenance import grant_checks, run_checks
+from jupyter_aisec.provenance.bundle import parse_bundle
+from jupyter_aisec.provenance.chain import Chain
+from jupyter_aisec.provenance.evidence import Check, Evidence, Report, SealedBytes
+from jupyter_aisec.provenance.facts import Observation, Record
+from jupyter_aisec.provenance.roster import directory_of, policies_of
+
+__all__ = ["CHECKS", "examine", "read_run", "run_checks_before_signing", "verify_bundle"]
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A check: its name, what it does, and the checks it rests on."""
+
+    name: str
+    run: Callable[[Evidence], str]
+    needs: tuple[str, ...]
+
+
+def verify_bundle(
+    bundle: bytes, trust: Trust, manifest: bytes, sealed: Mapping[str, SealedBytes]
+) -> Report:
+    """Check a run's bundle, its manifest's file and its sealed files against a trust file.
+
+    ``sealed`` says what lies beside the manifest, by name at the store (``0000.sealed``).
+    Nothing is raised for what is wrong with the bundle or the files: the report has it.
+    """
+    return examine(bundle, trust, manifest, sealed)[0]
+
+
+def examine(
+    bundle: bytes, trust: Trust, manifest: bytes, sealed: Mapping[str, SealedBytes]
+) -> tuple[Report, Evidence]:
+    """The same, with what the checks established, for showing the chain of custody."""
+    evidence = Evidence()
+    evidence.data, evidence.trust = bundle, trust
+    evidence.manifest, evidence.sealed = manifest, sealed
+    return _run(evidence, CHECKS), evidence
+
+
+def run_checks_before_signing(evidence: Evidence) -> Report:
+    """The checks that need neither bundle nor trust file, on a chain from the whole ledger."""
+    return _run(evidence, tuple(step for step in CHECKS if step.name in _BEFORE_SIGNING))
+
+
+def _run(evidence: Evidence, steps: Sequence[Step]) -> Report:
+    checks: list[Check] = []
+    numbers = {step.name: number for number, step in enumerate(steps, 1)}
+    failed: set[str] = set()
+    for step in steps:
+        broken = next((name for name in step.needs if name in failed), None)
+        if broken is None:
+            try:
+                ok, detail = True, step.run(evidence)
+            except AisecError as error:
+                ok, detail = False, error.what
+        else:
+            ok, detail = False, f"not checked because {numbers[broken]} ({broken}) failed"
+        if not ok:
+            failed.add(step.name)
+        checks.append(Check(number=numbers[step.name], name=step.name, ok=ok, detail=detail))
+    return Report(checks=tuple(checks))
+
+
+def _check_bundle(e: Evidence) -> str:
+    e.bundle = parse_bundle(e.data)
+    e.chain = Chain(one.entry for one in e.bundle.entries)
+    e.record_envelope, e.observation_envelope = e.bundle.record, e.bundle.observation
+    read_run(e)
+    run_entry, _ = e.chain.run(e.record.run)
+    e.run_index = run_entry.index
+    return f"{len(e.bundle.entries)} entries, {len(e.data):,} bytes"
+
+
+def read_run(e: Evidence) -> None:
+    """Read record and observation, and find what was sealed; raises an error of the family."""
+    e.record = e.record_envelope.read(Record, Record.payload_type, "The record")
+    e.observation = (
+        None
+        if e.observation_envelope is None
+        else e.observation_envelope.read(Observation, Observation.payload_type, "The observation")
+    )
+    _, e.genesis = e.chain.genesis
+    e.output_entry, e.output = e.chain.sealed(e.record.output.seal_id)
+
+
+def _check_checkpoint(e: Evidence) -> str:
+    e.checkpoint = open_checkpoint(e.bundle.checkpoint, e.trust.log_key)
+    if e.checkpoint.origin != e.trust.origin:
+        raise LedgerError(f"The ledger checkpoint is of {e.checkpoint.origin[:80]!r}.")
+    return f"{e.checkpoint.origin}, {e.checkpoint.size} entries"
+
+
+def _check_entries(e: Evidence) -> str:
+    at = ""
+    for one in e.bundle.entries:
+        verify_inclusion(
+            one.entry.leaf_hash, one.index, e.checkpoint.size, one.proof, e.checkpoint.root
+        )
+        if one.at < at:
+            raise LedgerError(f"Entry {one.index} is older than one before it.")
+        at = one.at
+    return f"{len(e.bundle.entries)} entries are in the ledger"
+
+
+def _check_genesis(e: Evidence) -> str:
+    entry, _ = e.chain.genesis
+    if trust_of(entry) != e.trust:
+        raise LedgerError("The ledger does not begin with the genesis that the trust file pins.")
+    return f"genesis {entry.leaf_hash.hex()[:16]}…"
+
+
+def _check_people(e: Evidence) -> str:
+    e.directory = directory_of(e.chain)
+    return ", ".join(person.name for person in e.directory.people)
+
+
+def _check_policy(e: Evidence) -> str:
+    e.policies = policies_of(e.chain, e.directory)
+    return f"{len(e.policies.policies)} policies, the first from the genesis"
+
+
+CHECKS: tuple[Step, ...] = (
+    Step("bundle", _check_bundle, ()),
+    Step("checkpoint", _check_checkpoint, ("bundle",)),
+    Step("entries", _check_entries, ("checkpoint",)),
+    Step("genesis", _check_genesis, ("entries",)),
+    Step("people", _check_people, ("genesis",)),
+    Step("policy", _check_policy, ("people",)),
+    Step("requests", grant_checks.check_requests, ("policy",)),
+    Step("approvals", grant_checks.check_approvals, ("requests",)),
+    Step("same ledger", grant_checks.check_seen, ("approvals",)),
+    Step("seats", grant_checks.check_seats, ("approvals",)),
+    Step("releases", grant_checks.check_releases, ("seats",)),
+    Step("inputs", run_checks.check_inputs, ("seats",)),
+    Step("output", run_checks.check_output, ("inputs",)),
+    Step("manifest", run_checks.check_manifest, ("output",)),
+    Step("sealed files", run_checks.check_files, ("output",)),
+    Step("record", run_checks.check_record, ("seats",)),
+    Step("observation", run_checks.check_observation, ("record",)),
+    Step("differences", run_checks.check_differences, ("releases", "observation")),
+    Step("statement signed", run_checks.check_statement_signature, ("genesis",)),
+    Step("statement", run_checks.check_statement, ("differences", "statement signed")),
+    Step("run", run_checks.check_run_entry, ("differences",)),
+    Step("model signature", run_checks.check_model_signature, ("output",)),
+)
+"""Every check, in the order of this module's description."""
+
+_BEFORE_SIGNING = {
+    "people",
+    "policy",
+    "requests",
+    "approvals",
+    "seats",
+    "releases",
+    "inputs",
+    "output",
+    "record",
+    "observation",
+    "differences",
+}
