@@ -207,9 +207,8 @@ def main() -> None:
     if options.child:
         child(options.child, options.folder)
         return
-    place = options.folder or Path(
-        "/dev/shm" if Path("/dev/shm").is_dir() else tempfile.gettempdir()
-    )
+    memory = Path("/dev/shm")
+    place = options.folder or (memory if memory.is_dir() else Path(tempfile.gettempdir()))
     folder = Path(tempfile.mkdtemp(prefix="aisec-bench-", dir=place))
     try:
         sealing = prepare(folder, int(options.gib * (1 << 30)))
@@ -225,7 +224,7 @@ def main() -> None:
                 "what": "weights to torch, each load in a fresh process, interleaved",
                 "bytes": size,
                 "rounds": options.rounds,
-                "files": "in memory (tmpfs)" if place == Path("/dev/shm") else "in the page cache",
+                "files": "in memory (tmpfs)" if place == memory else "in the page cache",
                 "machine": {"cpus": os.cpu_count(), "python": platform.python_version()},
                 "loads": {
                     kind: {

@@ -22,7 +22,7 @@ KEY = bytes(range(32))
 AAD = b"seal_00000000000000000000000000\0\0\0\0"
 MIB = 1 << 20
 PLAIN = os.urandom(3 * MIB + 12345)
-LONG = os.urandom(20 * MIB)
+LONG = os.urandom(40 * MIB)  # three tasks for two threads
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +168,20 @@ def test_an_error_in_one_thread_stops_the_other_and_wipes(long, unseal):
     assert set(out) == {0xFF}
 
 
+def test_an_interruption_stops_both_threads_and_wipes(long, unseal):
+    calls = []
+
+    def interrupt(done: int) -> None:
+        calls.append(done)
+        raise KeyboardInterrupt
+
+    out = bytearray(len(LONG))
+    with pytest.raises(KeyboardInterrupt):
+        unseal(long).read_many([(0, memoryview(out))], interrupt)
+    assert set(out) == {0xFF}
+    assert len(calls) <= 2
+
+
 def test_a_closed_reader_reads_nothing(three, unseal):
     reader = unseal(three)
     reader.close()
@@ -207,6 +221,13 @@ def test_reading_line_by_line(seal, unseal):
         assert not file.writable()
         assert list(file) == lines
     file.close()
+
+
+def test_no_position_before_the_beginning(three, unseal):
+    raw = unseal(three).open().detach()
+    with pytest.raises(ValueError, match="before"):
+        raw.seek(-1)
+    assert raw.tell() == 0
 
 
 def test_closing_twice_is_harmless(seal, unseal):

@@ -40,9 +40,13 @@ def test_what_is_written_is_read(folder):
 
 
 def test_what_fails_is_not_there(folder):
-    with pytest.raises(ZeroDivisionError), folder.create("0000.sealed") as file:
-        file.write(b"half")
-        raise ZeroDivisionError
+    def write_half() -> None:
+        with folder.create("0000.sealed") as file:
+            file.write(b"half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
     with pytest.raises(NotFoundError):
         folder.source("0000.sealed")
     write(folder, "0000.sealed", b"whole")

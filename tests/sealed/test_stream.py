@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tink import secret_key_access, streaming_aead
 from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2
 
-from jupyter_aisec.errors import UsageError
+from jupyter_aisec.errors import SealBrokenError, UsageError
 from jupyter_aisec.sealed import stream
 from jupyter_aisec.sealed.datakey import DataKey
 from jupyter_aisec.sealed.stream import SealWriter
@@ -137,6 +137,6 @@ def test_a_writer_given_up_leaves_no_file_that_opens(unseal):
     sink = io.BytesIO()
     with SealWriter(sink, DataKey(KEY), AAD) as writer:
         writer.write(bytes(3 << 20))
-    with pytest.raises(Exception) as caught:
+    with pytest.raises(SealBrokenError) as caught:
         unseal(sink.getvalue())
     assert caught.value.code in ("seal-truncated", "seal-broken")
