@@ -95,15 +95,16 @@ def _refused(
     rules: Mapping[str, Rule],
     reasons: tuple[str, ...],
 ) -> Refusal | None:
+    denying = next((rule for rule in rules.values() if rule.deny), None)
+    if denying is not None:
+        return Refusal(
+            code="denied-by-policy",
+            what=f"Rule {denying.name!r} denies this to everybody.",
+            next="Ask for less, or ask an admin to change the policy.",
+            reasons=reasons,
+        )
     roles = facts.people.get(request.person, ())
     for rule in rules.values():
-        if rule.deny:
-            return Refusal(
-                code="denied-by-policy",
-                what=f"Rule {rule.name!r} denies this to everybody.",
-                next="Ask for less, or ask an admin to change the policy.",
-                reasons=reasons,
-            )
         if not names_person(rule.requesters, request.person, roles):
             return Refusal(
                 code="requester-not-allowed",

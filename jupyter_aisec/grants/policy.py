@@ -136,7 +136,7 @@ def parse_policy(text: str) -> Policy:
         raise _invalid(f"The policy is not TOML: {error}.") from error
     rules = data.get("rule", [])
     if not (isinstance(rules, list) and all(isinstance(rule, dict) for rule in rules)):
-        raise _invalid(f"{_line(text, 'rule')}Rules are written as [[rule]] tables.")
+        raise _invalid("Rules are written as [[rule]] tables, one for each rule.")
     top = {**_FILE_DEFAULTS, **data}
     _convert_durations(top, text, None, "The policy")
     for number, rule in enumerate(rules):

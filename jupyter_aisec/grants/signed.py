@@ -8,6 +8,7 @@ again before keys are released, and by a full audit, but not each time a broker 
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
@@ -118,7 +119,7 @@ def read_signed(
 
 def read_statement(state: State, envelope: Envelope, type_: type[S]) -> S:
     """The statement alone; for one whose signer is not enrolled yet."""
-    name = type_.__name__.lower()
+    name = re.sub(r"(?<!^)(?=[A-Z])", " ", type_.__name__).lower()  # "key revocation"
     statement = envelope.read(type_, type_.payload_type, f"The {name}")
     parse_time(statement.at)
     if statement.origin != state.genesis.origin:

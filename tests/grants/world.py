@@ -7,11 +7,15 @@ functions and appends what comes back through ``State.apply``, as a broker does.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import pytest
 
+from jupyter_aisec.errors import AisecError
 from jupyter_aisec.grants import (
     DEFAULT_POLICY_TEXT,
     Policy,
@@ -77,7 +81,7 @@ def policy(**changes: Any) -> Policy:
     found = parse_policy(DEFAULT_POLICY_TEXT)
     rules = changes.pop("rules", None)
     rule = msgspec.structs.replace(found.rule[0], **changes.pop("rule", {}))
-    return msgspec.structs.replace(found, rule=rules or (rule,), **changes)
+    return msgspec.structs.replace(found, rule=(rule,) if rules is None else rules, **changes)
 
 
 class Kernel:
@@ -159,7 +163,7 @@ class World:
             "reason": "Ablation 12",
             "seat": f"session:{ulid(7)}",
         }
-        return self.sign(Request(**self.head(person), **{**values, **fields}))
+        return self.sign(Request(**{**self.head(person), **values, **fields}))
 
     def approval(self, grant: str, person: str = "approver", **fields: Any) -> Envelope:
         found = self.state.grants[grant]
@@ -323,3 +327,11 @@ def stocked(policy: Policy | None = None) -> World:
     world.seal("dataset/digits")
     world.seal("weights/minilm")
     return world
+
+
+@contextmanager
+def refused(code: str, kind: type[AisecError] = AisecError) -> Iterator[None]:
+    """Expect an error of that code (and class), one that says what to do or what it is about."""
+    with pytest.raises(kind) as caught:
+        yield
+    assert caught.value.code == code, caught.value
