@@ -10,9 +10,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import settings
 
 from jupyter_aisec.client import Account, Home, PersonClient
 from jupyter_aisec.people.keys import SigningKey
+
+# `make campaign`: tests that set no number of examples of their own get many more.
+settings.register_profile("campaign", deadline=None, max_examples=2000)
 
 AISEC = (sys.executable, "-m", "jupyter_aisec.cli")
 PEOPLE = ("researcher", "approver")
