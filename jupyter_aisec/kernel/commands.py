@@ -123,7 +123,7 @@ def _add_asking(parser: argparse.ArgumentParser) -> None:
 
 def parse_load(line: str) -> LoadCommand:
     """The line after ``%load_secure``. Raises UsageError."""
-    parser = _Parser(prog="load_secure", usage="%load_secure NAME as VAR [options]")
+    parser = _Parser(prog="load_secure", usage="%%load_secure NAME as VAR [options]")
     parser.add_argument("artifact")
     parser.add_argument("as_", metavar="as", choices=["as"])
     parser.add_argument("variable")
@@ -146,7 +146,7 @@ def parse_load(line: str) -> LoadCommand:
 
 def parse_save(line: str) -> SaveCommand:
     """The line after ``%save_secure``: an expression, ``as``, a name. Raises UsageError."""
-    parser = _Parser(prog="save_secure", usage="%save_secure EXPRESSION as NAME [--label L]")
+    parser = _Parser(prog="save_secure", usage="%%save_secure EXPRESSION as NAME [--label L]")
     # The expression is Python and stays as it is typed; what follows the last " as " is ours.
     expression, separator, rest = line.rpartition(" as ")
     if not separator or not expression.strip():

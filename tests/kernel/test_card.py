@@ -1,0 +1,142 @@
+"""The card: what it says, and that nothing in it can be markup."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, timedelta
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jupyter_aisec.client.views import ApprovalView, GrantView
+from jupyter_aisec.kernel.card import Card, headline, render_html, render_text, visible
+from jupyter_aisec.people.dsse import Envelope
+from jupyter_aisec.times import format_time
+
+NOW = datetime.fromisoformat("2026-11-22T20:00:00+00:00")
+ENVELOPE = Envelope(payload=b"", payload_type="", signatures=())
+
+
+def view(**changes):
+    fields = {
+        "id": "grant_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        "state": "pending",
+        "person": "researcher",
+        "artifacts": ("dataset/rows",),
+        "reason": "why",
+        "seconds": 3600,
+        "requested_at": format_time(NOW),
+        "pending_until": format_time(NOW + timedelta(hours=24)),
+        "approvals_needed": 1,
+        "approvers": ("approver",),
+        "policy_version": 1,
+        "now": format_time(NOW),
+        "request": ENVELOPE,
+        "terms": {},
+    }
+    return GrantView(**{**fields, **changes})
+
+
+APPROVAL = ApprovalView(person="approver", at=format_time(NOW), seconds=60)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "waiting for 1 of: approver (lapses in 1d)"),
+        ({"approvers": ()}, "waiting for 1 of: nobody (lapses in 1d)"),
+        ({"pending_until": None}, "waiting for 1 of: approver"),
+        (
+            {"state": "scheduled", "approvals": (APPROVAL,)},
+            "approved by approver; the clock starts when you first load",
+        ),
+        ({"state": "scheduled"}, "approved by policy; the clock starts when you first load"),
+        (
+            {"state": "active", "ends_at": format_time(NOW + timedelta(minutes=59, seconds=7))},
+            "active, 59m left",
+        ),
+        (
+            {"state": "active", "ends_at": format_time(NOW + timedelta(seconds=97))},
+            "active, 1m37s left",
+        ),
+        ({"state": "active", "ends_at": format_time(NOW)}, "active, no time left"),
+        ({"state": "ended", "ended_why": "revoked"}, "ended: revoked"),
+        ({"state": "ended"}, "ended: over"),
+    ],
+)
+def test_headline(changes, text):
+    assert headline(view(**changes), NOW) == text
+
+
+class _Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, tuple(name for name, _ in attrs)))
+
+
+def tags(text):
+    parser = _Tags()
+    parser.feed(text)
+    return parser.tags
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=60), st.text(max_size=60), st.sampled_from(["pending", "active", "<b>"]))
+def test_hostile_text_is_text(reason, name, state):
+    plain = render_html(view(state="ended"), NOW, "warning")
+    hostile = render_html(
+        view(state=state, reason=reason, artifacts=(name,), approvers=(name,), ended_why=name),
+        NOW,
+        reason or "x",
+    )
+    assert tags(hostile) == tags(plain)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("a\u202eb", "a�b"),
+        ("a\nb\x1b[31m", "a�b�[31m"),
+        ("x" * 301, "x" * 300 + "…"),
+    ],
+)
+def test_what_no_screen_shows_is_replaced(text, shown):
+    assert visible(text) == shown
+
+
+def test_the_text_card_carries_the_warning():
+    text = render_text(view(), NOW, "2m left")
+    assert text.endswith("! 2m left")
+    assert "dataset/rows" in text
+
+
+def test_in_a_terminal_a_line_when_something_changes(capsys):
+    card = Card(SimpleNamespace())
+    card.display()
+    for _ in range(3):
+        card.show(view(), NOW)
+    card.show(view(state="active", ends_at=format_time(NOW + timedelta(hours=1))), NOW)
+    assert [line.count("grant_") for line in capsys.readouterr().out.splitlines()] == [1, 1]
+
+
+def test_in_a_kernel_a_widget(capsys):
+    card = Card(SimpleNamespace(kernel=object()))
+    card.display()
+    card.show(view(), NOW)
+    card.show(view(), NOW)
+    assert "dataset/rows" in card._widget.value
+    assert "HTML" in capsys.readouterr().out
+
+
+def test_a_kernel_without_ipywidgets_prints(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    card = Card(SimpleNamespace(kernel=object()))
+    card.show(view(), NOW)
+    assert "waiting for 1" in capsys.readouterr().out

@@ -1,0 +1,191 @@
+"""When a kernel may go on: the rules, and the thread that applies them."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from jupyter_aisec.client.views import Lease
+from jupyter_aisec.errors import BrokerUnreachableError, ConflictError, NotFoundError
+from jupyter_aisec.kernel.lease import GRACE, LeaseThread, assess
+from jupyter_aisec.times import format_time
+
+NOW = datetime.fromisoformat("2026-11-22T20:00:00+00:00")
+HOUR = 3600
+
+
+def lease(left=1800, until=60, state="active", why=None):
+    return Lease(
+        state=state,
+        until=None if until is None else format_time(NOW + timedelta(seconds=until)),
+        ends_at=None if left is None else format_time(NOW + timedelta(seconds=left)),
+        ended_why=why,
+        now=format_time(NOW),
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "verdict", "why", "warn"),
+    [
+        (None, "open", "", ""),
+        (lease(), "open", "", ""),
+        (lease(left=361), "open", "", ""),
+        (lease(left=360), "open", "", "share"),
+        (lease(left=121), "open", "", "share"),
+        (lease(left=120), "open", "", "minutes"),
+        (lease(left=0), "over", "expired", ""),
+        (lease(left=None, until=None), "open", "", ""),
+        (lease(state="ended", why="revoked"), "over", "revoked", ""),
+        (lease(state="ended"), "over", "expired", ""),
+        (lease(until=0), "closed", "the broker has not renewed the lease", ""),
+        (lease(until=-GRACE.total_seconds() + 1), "closed", "the broker has not renewed the lease", ""),
+        (lease(until=-GRACE.total_seconds()), "over", "lease-lost", ""),
+    ],
+    ids=[
+        "before the first lease",
+        "fine",
+        "just before a tenth",
+        "a tenth",
+        "just before two minutes",
+        "two minutes",
+        "expired",
+        "no end known",
+        "revoked",
+        "ended, not said why",
+        "lease run out",
+        "in the grace",
+        "grace over",
+    ],
+)
+def test_assess(given, verdict, why, warn):
+    found = assess(given, seconds=HOUR, now=NOW)
+    assert (found.verdict, found.why, found.warn) == (verdict, why, warn)
+
+
+class Session:
+    """Stands in for a KernelSession: leases and views come from a script."""
+
+    def __init__(self, *leases):
+        self.script = list(leases)
+        self.views = {"g": SimpleNamespace(state="active", seconds=HOUR)}
+        self.bound = {"g": None}
+        self.closed = {}
+        self.time = NOW
+        self.desk = SimpleNamespace(events=lambda: iter(()))
+
+    def now(self):
+        return self.time
+
+    def leases(self, grant):
+        found = self.script.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        self.bound[grant] = found
+        return found
+
+    def refresh(self, grant):
+        found = self.script.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+def thread(session, **options):
+    heard = []
+    made = LeaseThread(
+        session,
+        warn=lambda *what: heard.append(("warn", *what)),
+        end=lambda *what: heard.append(("end", *what)),
+        **options,
+    )
+    return made, heard
+
+
+def test_each_warning_comes_once():
+    session = Session(lease(left=300), lease(left=290), lease(left=100), lease(left=90))
+    made, heard = thread(session)
+    near = [made.look("g") for _ in range(4)]
+    assert near == [False, False, True, True]
+    assert [(kind, text.split(" left")[0]) for kind, _, text in heard] == [
+        ("warn", "5m"),
+        ("warn", "1m40s"),
+    ]
+
+
+def test_a_revocation_ends_it_once_and_without_warning():
+    session = Session(lease(state="ended", why="revoked"), lease(state="ended", why="revoked"))
+    made, heard = thread(session)
+    made.look("g")
+    made.look("g")
+    assert heard == [("end", "g", "revoked")]
+    assert session.closed == {"g": "it ended (revoked)"}
+
+
+def test_away_it_closes_then_ends_after_the_grace():
+    away = BrokerUnreachableError("away")
+    session = Session(lease(), away, away, lease(), away)
+    made, heard = thread(session)
+    made.look("g")
+    session.time = NOW + timedelta(seconds=61)
+    assert made.look("g")
+    assert session.closed == {"g": "the broker has not renewed the lease"}
+    session.time = NOW + timedelta(seconds=62)
+    made.look("g")
+    session.time = NOW
+    made.look("g")  # it is back
+    assert session.closed == {}
+    session.time = NOW + timedelta(seconds=60) + GRACE
+    made.look("g")
+    assert heard == [("end", "g", "lease-lost")]
+
+
+def test_a_no_is_an_end():
+    made, heard = thread(Session(ConflictError("no", code="grant-returned")))
+    assert not made.look("g")
+    assert heard == [("end", "g", "returned")]
+
+
+def test_unbound_it_follows_the_request():
+    pending = SimpleNamespace(state="pending")
+    session = Session(pending, BrokerUnreachableError("away"), NotFoundError("gone"))
+    session.bound.clear()
+    made, heard = thread(session)
+    assert [made.look("g") for _ in range(3)] == [True, False, False]
+    assert made._watched() == []
+    assert heard == []
+
+
+def test_the_thread_looks_when_poked_and_stops():
+    session = Session(lease(), lease(state="ended", why="expired"))
+    ended = threading.Event()
+    made = LeaseThread(
+        session, warn=lambda *_: None, end=lambda *_: ended.set(), renew_seconds=0.01
+    )
+    made.start()
+    made.start()
+    made.poke()
+    assert ended.wait(20)
+    made.stop()
+    made._thread.join(20)
+    assert not made._thread.is_alive()
+
+
+def test_an_event_is_a_reason_to_look():
+    events = [iter([object()]), BrokerUnreachableError("away")]
+    looked = threading.Event()
+
+    def next_events():
+        found = events.pop(0) if events else iter(())
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    session = Session(lease(), lease(state="ended", why="expired"))
+    session.desk = SimpleNamespace(events=next_events)
+    made = LeaseThread(session, warn=lambda *_: None, end=lambda *_: looked.set(), renew_seconds=0.05)
+    made.start()
+    assert looked.wait(20)
+    made.stop()
