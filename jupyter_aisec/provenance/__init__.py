@@ -3,6 +3,7 @@
 from jupyter_aisec.provenance.bom import BOM_MEDIA_TYPE, bill_of_materials
 from jupyter_aisec.provenance.bundle import Bundle, parse_bundle
 from jupyter_aisec.provenance.compare import Difference, compare
+from jupyter_aisec.provenance.custody import Node, chain_of_custody
 from jupyter_aisec.provenance.evidence import Check, Report, SealedBytes
 from jupyter_aisec.provenance.facts import (
     Cell,
@@ -29,6 +30,7 @@ __all__ = [
     "Gpu",
     "Input",
     "ModelSignature",
+    "Node",
     "Observation",
     "Output",
     "Record",
@@ -38,6 +40,7 @@ __all__ = [
     "SignedRun",
     "Steps",
     "bill_of_materials",
+    "chain_of_custody",
     "compare",
     "make_bundle",
     "parse_bundle",

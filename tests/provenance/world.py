@@ -173,9 +173,7 @@ class World:
             labels=labels,
         )
         envelope = sign_manifest(manifest, self.keys[key])
-        body = grants.propose_sealed(
-            self.state, envelope, "memory://x", {key_id: DIGEST}, self.now
-        )
+        body = grants.propose_sealed(self.state, envelope, "memory://x", {key_id: DIGEST}, self.now)
         self.append(body)
         self.files[seal_id] = contents
         return seal_id, body.version

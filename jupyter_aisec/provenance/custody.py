@@ -1,0 +1,132 @@
+"""The chain of custody as a tree for people: from the artifact back to everybody behind it.
+
+It shows what a bundle says; whether that holds is for :mod:`jupyter_aisec.provenance.verify`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+import msgspec
+
+from jupyter_aisec.grants.statements import Approval, Request
+from jupyter_aisec.ledger import bodies
+from jupyter_aisec.provenance.bundle import Bundle
+from jupyter_aisec.provenance.chain import Chain
+from jupyter_aisec.provenance.compare import compare
+from jupyter_aisec.provenance.facts import Cell, Input, Observation, Record
+from jupyter_aisec.times import format_duration
+
+__all__ = ["Node", "chain_of_custody"]
+
+_MOST_CELLS = 20  # shown; the record has them all
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """One line, and what it rests on."""
+
+    text: str
+    children: tuple[Node, ...] = ()
+
+    def __str__(self) -> str:
+        """The tree as lines of text."""
+        return "\n".join((self.text, *_lines(self.children)))
+
+
+def chain_of_custody(bundle: Bundle) -> Node:
+    """The tree of a bundle; raises an error of the family for parts that cannot be read."""
+    chain = Chain(one.entry for one in bundle.entries)
+    record = bundle.record.read(Record, Record.payload_type, "The record")
+    observation = bundle.observation and bundle.observation.read(
+        Observation, Observation.payload_type, "The observation"
+    )
+    entry, sealed = chain.sealed(record.output.seal_id)
+    seat = chain.seat(record.kernel, entry.index).binding
+    releases = chain.releases(record.kernel, entry.index)
+    differences = compare(record, observation, [(one.index, body) for one, body in releases])
+    steps = sum(one.steps for one in record.steps)
+    run = Node(
+        text=f"{record.run}: {steps} training steps in {seat.person}'s kernel, "
+        f"isolation {seat.isolation} ({'vouched' if seat.vouched else 'claimed'})",
+        children=(
+            Node(text=f"{record.started} to {record.finished}"),
+            *([Node(text=f"cut short: {_visible(record.cut_short)}")] if record.cut_short else []),
+            Node(text=f"{len(record.cells)} cells", children=_cells(record.cells)),
+            Node(
+                text="the observers agree" if not differences else "differences",
+                children=tuple(Node(text=one.what) for one in differences),
+            ),
+            *(_input(chain, one) for one in record.inputs),
+        ),
+    )
+    return Node(
+        text=f"{record.output.artifact} version {sealed.version} ({record.output.seal_id}), "
+        f"sealed by {sealed.by} in entry {entry.index}",
+        children=(run,),
+    )
+
+
+def _cells(cells: Sequence[Cell]) -> tuple[Node, ...]:
+    shown = [
+        Node(text=f"cell {cell.n}: sha256:{cell.sha256[:16]}… {_ended(cell)}".rstrip())
+        for cell in cells[:_MOST_CELLS]
+    ]
+    if len(cells) > _MOST_CELLS:
+        shown.append(Node(text=f"and {len(cells) - _MOST_CELLS} more"))
+    return tuple(shown)
+
+
+def _ended(cell: Cell) -> str:
+    return "" if cell.ok is None else "ok" if cell.ok else "failed"
+
+
+def _input(chain: Chain, one: Input) -> Node:
+    entry, sealed = chain.sealed(one.seal_id)
+    return Node(
+        text=f"{one.artifact} version {one.version} ({one.seal_id}), sealed by {sealed.by} "
+        f"in entry {entry.index}",
+        children=(_grant(chain, one),),
+    )
+
+
+def _grant(chain: Chain, one: Input) -> Node:
+    entry, body = chain.requested(one.grant)
+    request = body.request.read(Request, Request.payload_type, "The request")
+    length = format_duration(timedelta(seconds=request.seconds))
+    approvals = [
+        (place, approved.approval.read(Approval, Approval.payload_type, "The approval"))
+        for place, approved in chain.approved(one.grant)
+    ]
+    return Node(
+        text=f"{one.grant}: keys released in entry {one.entry}",
+        children=(
+            Node(
+                text=f"asked by {request.person} for {length} in entry {entry.index}: "
+                f"{_visible(request.reason)}"
+            ),
+            *(
+                Node(text=f"approved by {approval.person} in entry {place.index}")
+                for place, approval in approvals
+            ),
+            *_unapproved(body),
+        ),
+    )
+
+
+def _unapproved(body: bodies.GrantRequested) -> list[Node]:
+    return [] if body.terms.approvals else [Node(text="no approval was demanded")]
+
+
+def _lines(nodes: Sequence[Node], indent: str = "") -> Iterator[str]:
+    for node in nodes:
+        last = node is nodes[-1]
+        yield f"{indent}{'└─' if last else '├─'} {node.text}"
+        yield from _lines(node.children, indent + ("   " if last else "│  "))
+
+
+def _visible(text: str) -> str:
+    """What people wrote, with everything escaped that a terminal would act on."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
