@@ -80,6 +80,14 @@ def test_a_row_that_is_no_entry_is_refused_by_index_and_changes_nothing(
     assert world.state.size == 7
 
 
+def test_an_entry_older_than_the_one_before_it_is_refused() -> None:
+    world = stocked()
+    body = propose_request(world.state, world.request(), world.now)
+    at = format_time(world.now - timedelta(milliseconds=1))
+    with refused("entry-illegal", LedgerError):
+        world.state.apply(make_entry(world.state.size, at, body, SALT))
+
+
 def test_an_entry_with_a_bad_salt_changes_nothing() -> None:
     world = stocked()
     body = propose_request(world.state, world.request(), world.now)
