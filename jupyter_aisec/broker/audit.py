@@ -109,25 +109,20 @@ def examine(
     once they are known to be what was logged.
     """
     findings = list(_schema(tables["alembic_version"]))
-    findings += _columns(tables["entries"])
     entries = tuple(
         Entry(index=idx, at=at, type=type_, salt=salt, body=body)
         for idx, at, type_, salt, body, _ in tables["entries"]
         if _are_text(at, type_) and _are_bytes(salt, body)
     )
-    findings += _gaps([row[0] for row in tables["entries"]])
-    tree = Tree()
-    for entry in entries:
-        try:
-            tree.append(entry.leaf_hash)
-        except AisecError as error:
-            findings.append(
-                Finding(table="entries", row=str(entry.index), column="salt", what=error.what)
-            )
+    tree, found = _grow(entries)
+    findings += found
     checkpoint, found = _checkpoint(tables["checkpoints"], verifier_key)
     findings += found
-    if checkpoint is not None:
-        findings += _root(tree, checkpoint)
+    wrong_root = [] if checkpoint is None else _root(tree, checkpoint)
+    as_signed = checkpoint is not None and not wrong_root
+    findings += _columns(tables["entries"], as_signed=as_signed)
+    findings += _gaps([row[0] for row in tables["entries"]])
+    findings += wrong_root
     for place, note in outside.items():
         findings += _outside_copy(place, note, tree, verifier_key)
     note = tables["checkpoints"][0][1] if tables["checkpoints"] else ""
@@ -196,8 +191,23 @@ def _schema(rows: Sequence[tuple[Any, ...]]) -> list[Finding]:
     return _differences("alembic_version", [(SCHEMA_VERSION,)], rows)
 
 
-def _columns(rows: Sequence[tuple[Any, ...]]) -> list[Finding]:
-    """Compares each column with the digest written beside it."""
+def _grow(entries: Iterable[Entry]) -> tuple[Tree, list[Finding]]:
+    tree, findings = Tree(), []
+    for entry in entries:
+        try:
+            tree.append(entry.leaf_hash)
+        except AisecError as error:
+            findings.append(
+                Finding(table="entries", row=str(entry.index), column="salt", what=error.what)
+            )
+    return tree, findings
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], *, as_signed: bool) -> list[Finding]:
+    """Compares each column with the digest written beside it.
+
+    Where the entries add up to the signed root, it is the digest that is wrong.
+    """
     findings = []
     for row in rows:
         idx, *values, digests = row
@@ -210,7 +220,7 @@ def _columns(rows: Sequence[tuple[Any, ...]]) -> list[Finding]:
             or not isinstance(digests, bytes)
             or column_digest(idx, value) != digests[32 * number : 32 * number + 32]
         ]
-        if not isinstance(digests, bytes) or len(digests) != 32 * len(values):
+        if not isinstance(digests, bytes) or len(digests) != 32 * len(values) or (as_signed and changed):
             changed = ["digests"]
         elif len(changed) == len(values):
             changed = ["idx"]  # everything is right, at another place
@@ -219,14 +229,13 @@ def _columns(rows: Sequence[tuple[Any, ...]]) -> list[Finding]:
 
 
 def _gaps(indexes: Sequence[int]) -> list[Finding]:
-    wanted = range(len(indexes)) if not indexes else range(max(len(indexes), indexes[-1] + 1))
-    have = set(indexes)
-    if len(wanted) > 2 * len(indexes) + 1:  # a row far away: name it, not a million gaps
-        return [_finding("entries", (indexes[-1],), 1, "idx", "it was added")]
+    """As many rows as there are have to be numbered from 0 on."""
+    wanted, have = range(len(indexes)), set(indexes)
+    missing = [index for index in wanted if index not in have]
+    surplus = [index for index in indexes if index not in wanted]
     return [
-        _finding("entries", (index,), 1, "idx", "it is missing")
-        for index in wanted
-        if index not in have
+        *(_finding("entries", (index,), 1, "idx", "it is missing") for index in missing),
+        *(_finding("entries", (index,), 1, "idx", "it does not belong there") for index in surplus),
     ]
 
 
@@ -244,7 +253,8 @@ def _checkpoint(
         return None, [Finding(table="checkpoints", row=str(size), column="note", what=error.what)]
     if checkpoint.size != size:
         what = f"the note is signed for {checkpoint.size} entries"
-        return checkpoint, [Finding(table="checkpoints", row=str(size), column="size", what=what)]
+        row = str(checkpoint.size)
+        return checkpoint, [Finding(table="checkpoints", row=row, column="size", what=what)]
     return checkpoint, []
 
 

@@ -31,8 +31,8 @@ FAILPOINTS: Final[Mapping[str, str]] = {
     "keys.encrypted": "the reply to a key release is ready, not sent",
     "artifact.wrapped": "the data keys of a new version are wrapped; nothing is logged",
     "run.signed": "a run's statement is signed; nothing is logged",
-    "run.recorded": "a run is logged; its bundle is not stored",
-    "run.bundled": "a run's bundle is stored; the reply is not sent",
+    "run.bundled": "a run's bundle is made; the transaction is not open yet",
+    "run.recorded": "a run is logged and its bundle stored; the reply is not sent",
     "start.checked": "the stored log is checked; the broker does not listen yet",
     "stop.closing": "the broker is told to stop",
 }

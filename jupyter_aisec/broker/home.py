@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from jupyter_aisec.broker.audit import Examination, Finding, examine, tampered
+from jupyter_aisec.broker.bundles import check_bundle
 from jupyter_aisec.broker.clock import wall_clock
 from jupyter_aisec.broker.keystore import open_key_store
 from jupyter_aisec.broker.outside import OutsideCopies
-from jupyter_aisec.broker.runs import check_bundle
 from jupyter_aisec.broker.service import DATABASE
 from jupyter_aisec.broker.store import HomeLock, snapshot_of
 from jupyter_aisec.errors import LedgerError

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from jupyter_aisec.broker.bundles import check_bundle
 from jupyter_aisec.broker.clock import wall_clock
 from jupyter_aisec.broker.config import Config
 from jupyter_aisec.broker.keystore import BrokerKeys, KeyStore, open_key_store
 from jupyter_aisec.broker.log import Ledger
 from jupyter_aisec.broker.outside import OutsideCopies
-from jupyter_aisec.broker.runs import check_bundle
 from jupyter_aisec.broker.store import HomeLock, Store
 from jupyter_aisec.errors import LedgerError, NotFoundError, RefusedError
 from jupyter_aisec.grants.decisions import propose_refusal

@@ -38,6 +38,7 @@ from jupyter_aisec.ids import new_id
 from jupyter_aisec.ledger.bodies import Founder
 from jupyter_aisec.people.dsse import Envelope, sign
 from jupyter_aisec.people.keys import SigningKey
+from jupyter_aisec.provenance.facts import Environment, Input, Output, Record, Steps
 from jupyter_aisec.sealed.artifact import OUTPUT_KEY_ID
 from jupyter_aisec.sealed.datakey import DataKey
 from jupyter_aisec.sealed.manifest import KeyEntry, Manifest, SealedFile, sign_manifest
@@ -197,7 +198,9 @@ class Api:
 
     # -- the walk
 
-    def seal(self, sealed: Sealed, *, person: str | None = None, kernel: Kernel | None = None) -> Any:
+    def seal(
+        self, sealed: Sealed, *, person: str | None = None, kernel: Kernel | None = None
+    ) -> Any:
         body = sealed.body(self.site.trust.seal_key)
         return self.post("/v1/artifacts", body, person=person, kernel=kernel)
 
@@ -231,9 +234,7 @@ class Api:
 
     def approve(self, view: dict[str, Any], person: str = "approver", **changes: Any) -> Any:
         envelope = self.approval(view, person, **changes)
-        return self.post(
-            f"/v1/grants/{view['id']}/approve", {"envelope": envelope}, person=person
-        )
+        return self.post(f"/v1/grants/{view['id']}/approve", {"envelope": envelope}, person=person)
 
     def decision(self, grant: str, action: str, person: str) -> Envelope:
         return self.site.signed(Decision, person, action=action, grant=grant)
@@ -281,6 +282,25 @@ class Api:
         return self.bind(view, kernel), kernel
 
 
+@dataclass
+class Recorded:
+    """A home on which a run was recorded, under a grant that is active still."""
+
+    site: Site
+    grant: str
+    kernel: Kernel
+    given: Sealed
+    output: Sealed
+    answer: dict[str, Any]
+    tokens: dict[str, str]
+
+    @contextmanager
+    def serve(self, **options: Any) -> Iterator[Api]:
+        with serve(self.site, **options) as (api, _):
+            api.tokens = dict(self.tokens)
+            yield api
+
+
 def open_release(answer: Any, grant: str, artifact: str, kernel: Kernel) -> dict[str, bytes]:
     """The data keys in a release, as the kernel opens them."""
     released = {}
@@ -295,6 +315,65 @@ def open_release(answer: Any, grant: str, artifact: str, kernel: Kernel) -> dict
         sealed = msgspec.convert(encrypted, bytes)
         released[key_id] = kernel.release.open(sealed, info)
     return released
+
+
+def run_body(
+    api: Api, grant: str, kernel: Kernel, given: Sealed, output: Sealed, **changes: Any
+) -> dict[str, Any]:
+    """What a kernel hands in about a run on ``given`` that made ``output``."""
+    entries = api.get("/v1/ledger/entries", "approver")
+    release = next(one["index"] for one in entries if one["type"] == "keys.released")
+    now = timestamp()
+    record = Record(
+        **{
+            "origin": ORIGIN,
+            "run": new_id("run"),
+            "kernel": kernel.id,
+            "grants": (grant,),
+            "started": now,
+            "finished": now,
+            "cells": (),
+            "cells_missing": 0,
+            "steps": (Steps(optimizer="torch.optim.sgd.SGD", steps=3, first=now, last=now),),
+            "frameworks": ("torch 2.13.0",),
+            "cut_short": None,
+            "inputs": (
+                Input(
+                    artifact=given.artifact,
+                    version=1,
+                    seal_id=given.manifest.seal_id,
+                    grant=grant,
+                    entry=release,
+                ),
+            ),
+            "output": Output(
+                artifact=output.artifact,
+                seal_id=output.manifest.seal_id,
+                manifest_sha256=hashlib.sha256(output.envelope.payload).hexdigest(),
+            ),
+            "environment": Environment(
+                python="CPython 3.11.7",
+                platform="Linux",
+                packages=(),
+                packages_sha256=hashlib.sha256(b"").hexdigest(),
+            ),
+            "gpus": (),
+            **changes,
+        }
+    )
+    return {
+        "record": sign(record, Record.payload_type, kernel.key),
+        "observation": None,
+        "seal_id": output.manifest.seal_id,
+    }
+
+
+def record_run(api: Api, grant: str, kernel: Kernel, given: Sealed) -> tuple[Sealed, Any]:
+    """A release, a sealed ``weights/net`` and its recorded run; returns it and the answer."""
+    ok(api.release(grant, given.artifact, kernel))
+    output = seal("weights/net", kernel.key, parents=(given.manifest.seal_id,))
+    api.seal(output, kernel=kernel)
+    return output, api.post("/v1/runs", run_body(api, grant, kernel, given, output), kernel=kernel)
 
 
 def sign_request(request: requests.PreparedRequest, key: SigningKey, **changes: Any) -> None:
@@ -358,13 +437,22 @@ def serve(
     server = uvicorn.Server(uvicorn.Config(app, access_log=False, log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
+    api = Api(site, f"http://127.0.0.1:{listener.getsockname()[1]}")
     try:
-        yield Api(site, f"http://127.0.0.1:{listener.getsockname()[1]}"), broker
+        yield api, broker
     finally:
+        api.http.close()
         server.should_exit = True
-        server.force_exit = True
         thread.join(30)
         listener.close()
+
+
+_RUN = f"""
+import sys
+from pathlib import Path
+from jupyter_aisec.broker import run_broker
+run_broker(Path(sys.argv[1]), {FREE!r})
+"""
 
 
 class BrokerProcess:
@@ -376,8 +464,7 @@ class BrokerProcess:
             [
                 sys.executable,
                 "-c",
-                "import sys; from pathlib import Path; from jupyter_aisec.broker import run_broker;"
-                f" run_broker(Path(sys.argv[1]), {FREE!r})",
+                _RUN,
                 str(site.home),
             ],
             stdout=subprocess.PIPE,
