@@ -229,6 +229,7 @@ def main() -> None:
                 "loads": {
                     kind: {
                         "median_s": round(median[kind], 3),
+                        "best_s": round(min(seconds[kind]), 3),
                         "gb_per_s": round(size / median[kind] / 1e9, 2),
                         "ratio": round(median["plain"] / median[kind], 2),
                         "all_s": [round(value, 3) for value in seconds[kind]],
