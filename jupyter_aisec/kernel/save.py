@@ -85,7 +85,8 @@ def _seal(
     for key in result.keys.values():
         key.wipe()
     record = make_record(session, result)
-    answer = session.client.record_run(dsse.sign(record, Record.payload_type, session.key), seal_id)
+    envelope = dsse.sign(record, Record.payload_type, session.key)
+    answer = session.client.record_run(envelope, seal_id, session.desk.observe(envelope))
     with folder.create(BUNDLE) as file:
         file.write(canonical(answer["bundle"]))
     session.recorder.close_run()

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from jupyter_aisec.errors import AisecError
+from jupyter_aisec.provenance.bundle import parse_bundle
+from jupyter_aisec.provenance.evidence import SealedBytes
+from jupyter_aisec.provenance.verify import verify_bundle
 
 from .conftest import SecureKernel, wait_for
 
@@ -22,6 +28,11 @@ def step():
 for _ in range(5):
     step()
 """
+
+
+def sealed_bytes(path):
+    data = path.read_bytes()
+    return SealedBytes(size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def ask_and_load(world, secure, *names):
@@ -214,3 +225,27 @@ def test_a_guarded_front_end_sees_outputs_with_their_mark(world, secure):
     (stream,) = [m for m in ran.messages if m["header"]["msg_type"] == "stream"]
     names = [r["artifact"] for r in stream["metadata"]["aisec"]["recipients"]]
     assert names == ["dataset/rows", "weights/base"]
+
+
+def test_train_save_and_verify_the_chain(world, secure):
+    ask_and_load(world, secure)
+    secure.run(TRAIN).ok()
+    secure.run("%save_secure model as weights/secure-net").ok()
+    shown = secure.run("%provenance").ok().text
+    assert "5 steps" in shown
+    assert "isolation full" in shown
+    assert "approved by approver" in shown
+    view = world.researcher.artifact("weights/secure-net")
+    folder = Path(view.url.removeprefix("file://"))
+    report = verify_bundle(
+        (folder / "bundle.json").read_bytes(),
+        world.researcher.trust,
+        (folder / "manifest.json").read_bytes(),
+        {path.name: sealed_bytes(path) for path in folder.glob("*.sealed")},
+    )
+    assert [check for check in report.checks if not check.ok] == []
+    bundle = parse_bundle((folder / "bundle.json").read_bytes())
+    (run,) = [
+        msgspec.json.decode(one.body) for one in bundle.entries if one.type == "run.recorded"
+    ]
+    assert run["differences"] == 0
