@@ -47,7 +47,7 @@ from jupyter_aisec.grants.statements import (
 from jupyter_aisec.ids import new_id
 from jupyter_aisec.ledger.bodies import Role
 from jupyter_aisec.ledger.checkpoint import Checkpoint
-from jupyter_aisec.ledger.trust import Trust, parse_trust
+from jupyter_aisec.ledger.trust import Trust
 from jupyter_aisec.people import dsse
 from jupyter_aisec.people.keys import PublicKey, SigningKey
 from jupyter_aisec.sealed.manifest import check_artifact_name
@@ -90,7 +90,7 @@ class PersonClient:
 
         Raises LedgerError (``broker-changed``) if this broker is not the one pinned.
         """
-        offered = parse_trust(self._open.get_bytes("/v1/trust"))
+        offered = as_view(self._open.get("/v1/trust"), Trust)
         pinned = self.home.trust()
         if pinned is None:
             self.home.keep_trust(offered)
@@ -145,7 +145,11 @@ class PersonClient:
         return session
 
     def _token(self) -> str | None:
-        """The bearer token, from a log-in of its own where the last one has run out."""
+        """The bearer token, from a log-in of its own where the last one has run out.
+
+        Only for the broker that is trusted: another one at its address gets no token.
+        """
+        _ = self.trust
         if self._given_token is not None:
             return self._given_token
         session = self.home.session()
