@@ -35,20 +35,23 @@ def end_grant(
     *,
     user_ns: dict[str, Any],
     keep: Callable[[], None],
+    interrupt: bool = True,
     stop_seconds: float = STOP_SECONDS,
 ) -> None:
-    """Ends everything open under ``grant``; call it from a background thread.
+    """Ends everything open under ``grant``.
 
-    ``keep`` seals what policy keeps (the scratch folder) before anything is wiped. A cell
-    that does not stop in ``stop_seconds`` takes the whole process with it.
+    ``keep`` seals what policy keeps (the scratch folder) before anything is wiped. With
+    ``interrupt``, from a background thread, the running cell is stopped first; one that does
+    not stop in ``stop_seconds`` takes the whole process with it.
     """
     ending = [opened for opened in session.opened if opened.grant == grant]
     ending = [opened for opened in ending if not _passed_on(session, opened, grant)]
     stopped = True
     if ending:
-        if session.recorder.steps.total:
-            session.recorder.cut_short(f"the grant ended ({why})")
-        stopped = _interrupt(session, stop_seconds)
+        if interrupt:
+            if session.recorder.steps.total:
+                session.recorder.cut_short(f"the grant ended ({why})")
+            stopped = _interrupt(session, stop_seconds)
         try:
             keep()
         except AisecError as error:

@@ -84,10 +84,14 @@ class Face:
         )
 
     def give_back(self, grant: str, reason: str) -> GrantView:
-        """Returns a grant: wiped first, then told to the broker."""
+        """Returns a grant, then wipes what it opened; the cell that asked for it goes on."""
+        if self._lease is not None:
+            self._lease.leave(grant)
+        view = self.session.saw(self.session.desk.return_(grant, reason))
         if grant in self.session.bound:
-            self._end(grant, "returned")
-        return self.session.saw(self.session.desk.return_(grant, reason))
+            self.session.closed[grant] = "it was returned"
+            self._end(grant, "returned", interrupt=False)
+        return view
 
     # -- called by the background thread
 
@@ -100,7 +104,7 @@ class Face:
         self._warnings[grant] = text
         self._show(self.session.views[grant])
 
-    def _end(self, grant: str, why: str) -> None:
+    def _end(self, grant: str, why: str, interrupt: bool = True) -> None:
         def keep() -> None:
             from jupyter_aisec.kernel.save import save_scratch
 
@@ -112,6 +116,7 @@ class Face:
             why,
             user_ns=self.shell.user_ns,
             keep=keep,
+            interrupt=interrupt,
         )
         self._warn(
             grant,

@@ -249,3 +249,19 @@ def test_train_save_and_verify_the_chain(world, secure):
         msgspec.json.decode(one.body) for one in bundle.entries if one.type == "run.recorded"
     ]
     assert run["differences"] == 0
+
+
+def test_returning_wipes_and_the_kernel_lives_on(world, secure):
+    grant = ask_and_load(world, secure)
+    secure.run("keep = state['w']").ok()
+    secure.run(f'%grant return {grant} --reason "done"').ok()
+    assert "False True" in secure.run("print('df' in dir(), bool(keep.isnan().all()))").ok().text
+    confirmed = wait_for(
+        lambda: [
+            e
+            for e in world.approver.entries(0, 10_000)
+            if e.type == "ending.confirmed" and grant.encode() in e.body
+        ]
+    )
+    assert b"wiped" in confirmed[0].body
+    assert secure.manager.is_alive()
