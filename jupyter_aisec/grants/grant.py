@@ -143,19 +143,21 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
             return approved + timedelta(seconds=self.terms.begin_within), "expired"
         return starts + self.length, "expired"
 
+    def end(self, now: datetime) -> tuple[datetime, EndedWhy] | None:
+        """When and why it ended; None if it has not by ``now``."""
+        if self.ended is not None:
+            return self.ended.at, self.ended.why
+        return self.deadline if now >= self.deadline[0] else None
+
     def ended_at(self, now: datetime) -> datetime | None:
         """When it ended; None if it has not by ``now``."""
-        if self.ended is not None:
-            return self.ended.at
-        deadline, _ = self.deadline
-        return deadline if now >= deadline else None
+        end = self.end(now)
+        return None if end is None else end[0]
 
     def ended_why(self, now: datetime) -> EndedWhy | None:
         """Why it ended; None if it has not by ``now``."""
-        if self.ended is not None:
-            return self.ended.why
-        deadline, why = self.deadline
-        return why if now >= deadline else None
+        end = self.end(now)
+        return None if end is None else end[1]
 
     def state(self, now: datetime) -> GrantState:
         """The state at ``now``. A decision to end holds whatever the clock says."""

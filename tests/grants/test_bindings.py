@@ -67,6 +67,15 @@ def test_an_approved_grant_that_nobody_begins_expires() -> None:
         world.bind(grant)
 
 
+def test_the_time_to_begin_counts_from_the_last_approval_that_was_needed() -> None:
+    world = stocked(policy(rule={"approvals": 2}))
+    grant = world.ask()
+    world.approve(grant)
+    world.later(hours=3)
+    world.approve(grant, "second")
+    assert world.state.grants[grant].begin_until == START + timedelta(hours=27)
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "another seat": ({"seat": f"session:{ulid(8)}"}, "seat-wrong"),
     "another person": ({"person": "approver"}, "seat-of-another"),
