@@ -1,0 +1,74 @@
+"""What a person sees when something is refused, in a real shell."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from jupyter_aisec.errors import AisecError, RefusedError
+from jupyter_aisec.kernel import explain
+
+
+@pytest.fixture
+def explaining(shell):
+    explain.install(shell)
+    shell.user_ns["RefusedError"] = RefusedError
+    yield shell
+    explain.remove(shell)
+
+
+def test_ours_is_a_panel(explaining, capsys):
+    explaining.run_cell("raise RefusedError('It said no.', next='Ask again.', code='no')")
+    out = capsys.readouterr().out
+    assert "RefusedError: It said no." in out
+    assert "→ Ask again." in out
+    assert "(no)" in out
+    assert "Traceback" not in out
+
+
+def test_a_panel_without_a_next_step():
+    assert explain.panel(AisecError("What.")) == ["AisecError: What.", "  (error)"]
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_a_refused_write_in_the_secure_kernel_is_explained(explaining, capsys, monkeypatch, number):
+    monkeypatch.setenv("AISEC_SCRATCH", "/dev/shm/scratch")
+    explaining.run_cell(f"raise OSError({number}, 'no', 'data.csv')")
+    out = capsys.readouterr().out
+    assert "Traceback" in out
+    assert "nothing be written to 'data.csv'" in out
+    assert "%save_secure" in out
+    assert "/dev/shm/scratch" in out
+
+
+@pytest.mark.parametrize(
+    ("scratch", "number"),
+    [("/dev/shm/scratch", errno.ENOENT), (None, errno.EROFS)],
+    ids=["another fault", "an ordinary kernel"],
+)
+def test_other_faults_are_shown_as_ever(explaining, capsys, monkeypatch, scratch, number):
+    if scratch is None:
+        monkeypatch.delenv("AISEC_SCRATCH", raising=False)
+    else:
+        monkeypatch.setenv("AISEC_SCRATCH", scratch)
+    explaining.run_cell(f"raise OSError({number}, 'no', 'data.csv')")
+    out = capsys.readouterr().out
+    assert "Traceback" in out
+    assert "secure kernel" not in out
+
+
+def test_the_same_error_twice_has_one_note(explaining, capsys, monkeypatch):
+    monkeypatch.setenv("AISEC_SCRATCH", "/dev/shm/scratch")
+    explaining.user_ns["error"] = OSError(errno.EROFS, "no")
+    for _ in range(2):
+        explaining.run_cell("raise error")
+    assert len(explaining.user_ns["error"].__notes__) == 1
+
+
+def test_a_handler_of_the_users_own_stays(shell):
+    explain.install(shell)
+    shell.set_custom_exc((KeyError,), lambda *_, **__: None)
+    explain.remove(shell)
+    assert shell.custom_exceptions == (KeyError,)
+    shell.set_custom_exc((), None)

@@ -1,0 +1,133 @@
+"""The keeper's guard over leases: by the same rules, and with the last word."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from jupyter_aisec.client.views import Lease
+from jupyter_aisec.errors import BrokerUnreachableError, ConflictError
+from jupyter_aisec.kernel.guardian import Guardian
+from jupyter_aisec.kernel.lease import GRACE
+from jupyter_aisec.times import format_time
+
+
+def at(**ahead):
+    return format_time(datetime.now(UTC) + timedelta(**ahead))
+
+
+def lease(state="active", why=None, until=None):
+    return Lease(
+        state=state, until=until or at(minutes=1), ends_at=at(hours=1), ended_why=why, now=at()
+    )
+
+
+class Person:
+    """Stands in for a PersonClient: leases come from a script, the last one for ever."""
+
+    def __init__(self, *script):
+        self.script = list(script)
+        self.ended_calls = []
+        self.heard = threading.Event()
+
+    def lease(self, grant):
+        found = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def ended(self, grant, kernel, how):
+        self.ended_calls.append((grant, kernel, how))
+        self.heard.set()
+
+    def events(self):
+        raise BrokerUnreachableError("away")
+
+
+VIEW = SimpleNamespace(id="g", seconds=3600, now=at())
+
+
+def guard(person, **options):
+    killed = threading.Event()
+    guardian = Guardian(person, killed.set, confirm_seconds=0.05, look_seconds=0.02, **options)
+    guardian.guard(VIEW, "kernel")
+    return guardian, killed
+
+
+def test_what_is_confirmed_is_not_killed():
+    person = Person(lease("ended", "revoked"))
+    guardian, killed = guard(person)
+    events = []
+    guardian.subscribe(events.append)
+    guardian.look("g")
+    guardian.confirmed("g")
+    guardian.unsubscribe(events.append)
+    assert events == [{"type": "ending", "grant": "g", "why": "revoked"}]
+    assert not killed.wait(0.2)
+    assert person.ended_calls == [("g", "kernel", "wiped")]
+    guardian.confirmed("g")  # once is enough
+    assert len(person.ended_calls) == 1
+
+
+def test_what_is_not_confirmed_is_killed():
+    person = Person(lease("ended", "expired"))
+    guardian, killed = guard(person)
+    guardian.look("g")
+    guardian.look("g")  # already waiting
+    assert killed.wait(20)
+    assert person.heard.wait(20)
+    assert person.ended_calls == [("g", "kernel", "killed")]
+
+
+def test_an_active_one_goes_on_and_an_unknown_one_is_none_of_ours():
+    guardian, killed = guard(Person(lease()))
+    guardian.look("g")
+    guardian.look("other")
+    assert not killed.is_set()
+
+
+def test_away_the_last_lease_runs_on_then_the_grace():
+    past = at(seconds=-GRACE.total_seconds() - 1)
+    person = Person(lease(until=past), BrokerUnreachableError("away"))
+    guardian, killed = guard(person)
+    guardian.look("g")
+    assert killed.wait(20)
+
+
+def test_a_kernel_that_exits_is_confirmed_even_if_the_broker_says_no():
+    person = Person(lease())
+    guardian, _ = guard(person)
+    guardian.kernel_exited()
+    assert person.ended_calls == [("g", "kernel", "exited")]
+    guardian, _ = guard(person)
+    person.ended = lambda *_: (_ for _ in ()).throw(ConflictError("no"))
+    guardian.kernel_exited()
+
+
+def test_it_looks_by_itself_and_at_an_event():
+    person = Person(lease("ended", "revoked"))
+    guardian, killed = guard(person)
+    guardian.start()
+    assert killed.wait(20)
+    guardian.kernel_exited()
+
+
+def test_events_are_passed_on():
+    person = Person(lease())
+    heard = threading.Event()
+    person.events = lambda: iter([{"type": "grant.revoked"}])
+    guardian, _ = guard(person)
+    guardian.subscribe(lambda event: heard.set())
+    guardian.start()
+    assert heard.wait(20)
+    guardian.kernel_exited()
+
+
+@pytest.mark.parametrize("grant", ["g", "unknown"])
+def test_a_lease_asked_for_by_the_kernel_is_remembered(grant):
+    found = lease()
+    guardian, _ = guard(Person(found))
+    assert guardian.lease(grant) is found
