@@ -192,11 +192,12 @@ class KernelClient:
     def record_run(
         self, record: dsse.Envelope, seal_id: str, observation: dsse.Envelope | None = None
     ) -> Any:
-        """Hand in the record of a run, with what the keeper saw of it; the bundle comes back."""
+        """Hand in the record of a run, and what the keeper saw of it; the bundle comes back."""
         body = {"record": record, "observation": observation, "seal_id": seal_id}
         return self._post("/v1/runs", body)
 
     def bundle(self, seal_id: str) -> Any:
+        """The bundle of an artifact version; its file is the canonical JSON of this."""
         return self.http.get(f"/v1/bundles/{seal_id}")
 
     def _post(self, path: str, body: Any, action: str | None = None) -> Any:

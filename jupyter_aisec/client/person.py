@@ -381,6 +381,7 @@ class PersonClient:
         return as_view(self.http.get("/v1/policy"), PolicyView)
 
     def bundle(self, seal_id: str) -> Any:
+        """The bundle of an artifact version; its file is the canonical JSON of this."""
         return self.http.get(f"/v1/bundles/{seal_id}")
 
     def entries(self, start: int, end: int) -> tuple[EntryView, ...]:

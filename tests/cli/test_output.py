@@ -12,7 +12,7 @@ from jupyter_aisec.errors import RefusedError
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("plain – übel 漢字", "plain – übel 漢字"),
+        ("plain übel 漢字", "plain übel 漢字"),
         ("\x1b[2Jcleared", "\\x1b[2Jcleared"),
         ("over\rwritten", "over\\rwritten"),
         ("two\nlines", "two\\nlines"),

@@ -231,9 +231,10 @@ def test_the_ledger_can_be_read(researcher: PersonClient) -> None:
     assert researcher.audit().findings == ()
     assert researcher.policy().version >= 0
     assert researcher.runs() == ()
-    for find in (researcher.run, researcher.bundle):
-        with pytest.raises(NotFoundError):
-            find("run_01ARZ3NDEKTSV4RRFFQ69G5FAV")
+    with pytest.raises(NotFoundError):
+        researcher.run("run_01ARZ3NDEKTSV4RRFFQ69G5FAV")
+    with pytest.raises(NotFoundError):
+        researcher.bundle("seal_01ARZ3NDEKTSV4RRFFQ69G5FAV")
 
 
 def test_approving_twice_is_a_conflict(
