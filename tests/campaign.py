@@ -100,7 +100,7 @@ def run(search: Search) -> Result:
             check=False,
         )
         seconds = time.monotonic() - begun
-        cases = ET.parse(report.name).getroot().iter("testcase")  # noqa: S314 - pytest wrote it
+        cases = ET.parse(report.name).getroot().iter("testcase")
         failed, count = [], 0
         for case in cases:
             count += 1
@@ -130,8 +130,7 @@ def page(results: list[Result]) -> str:
             "point at every visit. A random example is one generated input or one generated",
             "history; the figures are those of the runs below, not a sum over time.",
             "",
-            f"Last run: {today}, Python {platform.python_version()}, {platform.machine()}, "
-            f"{os.cpu_count()} processors.",
+            f"Last run: {today}, on {_machine()}.",
             "",
             "| search | question | tests | random examples | minutes | failures |",
             "| --- | --- | ---: | ---: | ---: | --- |",
@@ -140,6 +139,10 @@ def page(results: list[Result]) -> str:
             *(("## Found", "", *failures, "") if failures else ()),
         )
     )
+
+
+def _machine() -> str:
+    return f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} processors"
 
 
 def main() -> int:

@@ -12,6 +12,7 @@ from jupyter_aisec.grants.policy import ISOLATION
 from jupyter_aisec.grants.statements import Request
 from jupyter_aisec.ledger.bodies import Terms
 from jupyter_aisec.times import format_time
+from tests.effort import examples
 from tests.grants.world import START, policy, ulid
 
 PEOPLE = {
@@ -207,7 +208,7 @@ rules = st.builds(
 ) | st.builds(Rule, name=st.just("no"), artifacts=st.just(("*/b",)), deny=st.just(True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.lists(rules, max_size=4, unique_by=lambda one: one.name).map(tuple),
     rules,

@@ -18,6 +18,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from jupyter_aisec.errors import AisecError
 from jupyter_aisec.grants import fold, propose_ending
 from jupyter_aisec.times import format_time
+from tests.effort import examples
 from tests.grants.world import START, Kernel, policy, stocked, ulid
 
 PENDING, BEGIN, LONGEST, NEEDED = 100, 80, 60, 2
@@ -277,4 +278,4 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+TestHistories.settings = settings(max_examples=examples(60), stateful_step_count=50, deadline=None)

@@ -15,6 +15,7 @@ from jupyter_aisec.errors import LedgerError, MalformedError
 from jupyter_aisec.ledger import ENTRY_TYPES, Body, Entry, leaf_hash, make_entry
 from jupyter_aisec.ledger.bodies import EndingConfirmed, PersonRemoved
 from jupyter_aisec.people import SigningKey, sign
+from tests.effort import examples
 
 AT = "2026-11-22T20:35:16.250Z"
 SALT = bytes(range(32))
@@ -117,7 +118,7 @@ def test_only_bodies_of_known_types_are_logged() -> None:
 
 
 @given(st.text(max_size=30), st.binary(min_size=32, max_size=32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_any_text_survives(text: str, salt: bytes) -> None:
     body = EndingConfirmed(grant=text, kernel="k", how="killed")
     entry = make_entry(0, AT, body, salt)

@@ -20,6 +20,7 @@ from jupyter_aisec.ledger import (
     verify_consistency,
     verify_inclusion,
 )
+from tests.effort import examples
 
 # The leaves, roots and proofs that Certificate Transparency's implementations test with.
 LEAVES = ("", "00", "10", "2021", "3031", "40414243", "5051525354555657")
@@ -132,14 +133,14 @@ def _naive_root(hashes: Sequence[bytes]) -> bytes:
 
 
 @given(st.integers(0, 600))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_roots_are_those_of_the_definition(size: int) -> None:
     hashes = [leaf_hash(number.to_bytes(2, "big")) for number in range(size)]
     assert root_of(hashes) == _naive_root(hashes)
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_any_flipped_bit_of_an_inclusion_proof_is_refused(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 70))
     index = data.draw(st.integers(0, size - 1))
@@ -152,7 +153,7 @@ def test_any_flipped_bit_of_an_inclusion_proof_is_refused(data: st.DataObject) -
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_any_flipped_bit_of_a_consistency_proof_is_refused(data: st.DataObject) -> None:
     new = data.draw(st.integers(2, 70))
     old = data.draw(st.integers(1, new))
@@ -171,7 +172,7 @@ def _flip(data: bytes, bit: int) -> bytes:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_a_proof_of_another_length_is_refused(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 70))
     index = data.draw(st.integers(0, size - 1))
@@ -187,7 +188,7 @@ def test_a_proof_of_another_length_is_refused(data: st.DataObject) -> None:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_a_consistency_proof_of_another_length_is_refused(data: st.DataObject) -> None:
     new = data.draw(st.integers(1, 70))
     old = data.draw(st.integers(0, new))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from jupyter_aisec.errors import AisecError, MalformedError, SignatureError
 from jupyter_aisec.ledger import NoteSigner, open_note, parse_verifier_key, sign_note
 from jupyter_aisec.people import SigningKey
+from tests.effort import examples
 
 # golang.org/x/mod/sumdb/note: the example of its documentation and tests.
 GO_SECRET = "AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz"
@@ -140,7 +141,7 @@ def test_one_signature_has_one_spelling() -> None:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_any_flipped_bit_is_refused(data: st.DataObject) -> None:
     raw = bytearray(NOTE.encode())
     raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))

@@ -17,6 +17,7 @@ from jupyter_aisec.ledger import (
     sign_checkpoint,
 )
 from jupyter_aisec.people import SigningKey
+from tests.effort import examples
 
 SIGNER = NoteSigner("example.com/log", SigningKey.generate())
 KEY = SIGNER.verifier_key
@@ -76,7 +77,7 @@ def test_anything_else_is_refused(text: str) -> None:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_any_flipped_bit_is_refused(data: st.DataObject) -> None:
     raw = bytearray(TEXT.encode())
     raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from jupyter_aisec.errors import MalformedError
 from jupyter_aisec.people import canonical, parse_canonical
+from tests.effort import examples
 
 # RFC 8785, appendix B: an IEEE 754 double (hex, big-endian) and how it is written.
 NUMBERS = {
@@ -172,7 +173,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_canonical_is_json_of_the_same_value_and_stable(value: Any) -> None:
     data = canonical(value)
     again = json.loads(data, parse_int=float)  # large floats are written like integers

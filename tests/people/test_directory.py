@@ -15,6 +15,7 @@ from jupyter_aisec.errors import (
     SignatureError,
 )
 from jupyter_aisec.people import Directory, Envelope, SigningKey, sign, sign_again
+from tests.effort import examples
 
 ADA, BO, STRANGER = SigningKey.generate(), SigningKey.generate(), SigningKey.generate()
 SPARE = SigningKey.generate()
@@ -174,7 +175,7 @@ CHANGES = st.lists(
 
 
 @given(CHANGES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_todays_directory_answers_as_that_of_the_moment(
     changes: list[tuple[str, int, int]],
 ) -> None:

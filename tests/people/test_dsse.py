@@ -26,6 +26,7 @@ from jupyter_aisec.people import (
     sign_again,
     verify,
 )
+from tests.effort import examples
 
 KIND = "application/vnd.jupyter-aisec.test+json"
 
@@ -118,7 +119,7 @@ def test_securesystemslib_accepts_ours_and_rejects_a_tampered_one(kind: KeyKind)
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_any_flipped_bit_is_refused(data: st.DataObject) -> None:
     raw = bytearray(canonical(ENVELOPE))
     raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from jupyter_aisec.errors import MalformedError, SignatureError
 from jupyter_aisec.people import KeyKind, PublicKey, SigningKey
+from tests.effort import examples
 
 KINDS: tuple[KeyKind, ...] = ("ed25519", "p256")
 
@@ -142,7 +143,7 @@ def test_a_private_key_of_another_kind_is_refused(data: bytes) -> None:
 
 
 @given(st.binary(max_size=120))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_no_bytes_make_a_key_reader_fail_otherwise(data: bytes) -> None:
     with pytest.raises(MalformedError):
         SigningKey.from_bytes(data)

@@ -17,6 +17,7 @@ from jupyter_aisec.sealed.datakey import DataKey
 from jupyter_aisec.sealed.memory import Memory
 from jupyter_aisec.sealed.reader import SealReader
 from jupyter_aisec.sealed.source import BytesSource, FileSource, RangeSource
+from tests.effort import examples
 
 KEY = bytes(range(32))
 AAD = b"seal_00000000000000000000000000\0\0\0\0"
@@ -38,7 +39,7 @@ def long(seal) -> bytes:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_any_range_is_that_range(three, unseal, data):
     near = [0, stream.plain_start(1), stream.plain_start(2), len(PLAIN)]
     edge = st.sampled_from(near).flatmap(
@@ -50,7 +51,7 @@ def test_any_range_is_that_range(three, unseal, data):
 
 
 @given(st.lists(st.integers(0, len(PLAIN)), max_size=12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_many_buffers_at_once(three, unseal, cuts):
     edges = sorted({0, *cuts})
     ranges = [(low, high) for low, high in itertools.pairwise(edges)][::2]
@@ -198,7 +199,7 @@ def test_a_closed_reader_reads_nothing(three, unseal):
         max_size=8,
     )
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_a_sealed_file_behaves_as_a_file(three, unseal, moves):
     ours, model = unseal(three).open(), io.BytesIO(PLAIN)
     for whence, offset, length in moves:

@@ -17,6 +17,7 @@ from jupyter_aisec.errors import SealBrokenError, UsageError
 from jupyter_aisec.sealed import stream
 from jupyter_aisec.sealed.datakey import DataKey
 from jupyter_aisec.sealed.stream import SealWriter
+from tests.effort import examples
 
 KEY = bytes(range(32))
 AAD = b"seal_00000000000000000000000000\0\0\0\0"
@@ -93,7 +94,7 @@ def test_tink_rejects_our_file_with_a_byte_changed(seal, theirs):
 @given(
     st.lists(st.sampled_from([0, 1, 7, 4096, FIRST - 1, FIRST, FIRST + 1, 2 * FIRST]), max_size=6)
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_any_chunks_make_the_same_plaintext(seal, unseal, sizes):
     plain = os.urandom(sum(sizes))
     sink = io.BytesIO()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from jupyter_aisec.errors import MalformedError, PickleRefusedError, SealError, UsageError
 from jupyter_aisec.sealed import safetensors_header as header
 from jupyter_aisec.sealed.weights import _DTYPES, LazyWeights, StateDictContent, load_weights
+from tests.effort import examples
 
 MODEL = "model.safetensors"
 
@@ -273,7 +274,7 @@ def test_a_malformed_file_is_refused(fault, sealed):
 
 
 @given(st.binary(max_size=200), st.integers(0, 300))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_no_foreign_error_escapes_the_parser(text, size):
     with contextlib.suppress(MalformedError):
         header.parse_header(bytes(8), b"{" + text, size, "x")
