@@ -41,7 +41,8 @@ def parse_duration(text: str) -> timedelta:
     """``"1h30m"`` as a timedelta; raises UsageError for anything that is not above zero."""
     match = _DURATION.fullmatch(text)
     seconds = match and sum(
-        int(amount or 0) * unit for amount, unit in zip(match.groups(), _UNITS.values(), strict=True)
+        int(amount or 0) * unit
+        for amount, unit in zip(match.groups(), _UNITS.values(), strict=True)
     )
     if not seconds:
         raise UsageError(
