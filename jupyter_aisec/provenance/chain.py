@@ -25,7 +25,7 @@ __all__ = ["Chain", "Seat", "collect", "read_binding"]
 
 B = TypeVar("B", bound=Body)
 
-PEOPLE_TYPES = (bodies.PersonInvited, bodies.PersonRemoved, bodies.KeyEnrolled, bodies.KeyRevoked)
+AboutPeople = bodies.PersonInvited | bodies.PersonRemoved | bodies.KeyEnrolled | bodies.KeyRevoked
 _GRANT_TYPES = (
     bodies.GrantRequested,
     bodies.GrantApproved,
@@ -68,9 +68,11 @@ class Chain:
             if isinstance(body, type_):
                 yield entry, body
 
-    def people(self) -> Iterator[tuple[Entry, Body]]:
+    def people(self) -> Iterator[tuple[Entry, AboutPeople]]:
         """Every entry about a person or a person's key, in order."""
-        return ((entry, body) for entry, body in self._found if isinstance(body, PEOPLE_TYPES))
+        for entry, body in self._found:
+            if isinstance(body, AboutPeople):
+                yield entry, body
 
     def grant(self, grant: str) -> Iterator[tuple[Entry, Body]]:
         """Everything that happened to that grant itself, in order."""
@@ -145,7 +147,7 @@ def collect(entries: Sequence[Entry], record: Record) -> tuple[Entry, ...]:
         body = entry.content()
         if isinstance(body, bodies.Genesis):
             origins.update((one.key.key_id, people[one.name]) for one in body.people)
-        elif isinstance(body, PEOPLE_TYPES):
+        elif isinstance(body, AboutPeople):
             people[body.person].append(entry)
             if isinstance(body, bodies.KeyEnrolled):
                 origins[body.key.key_id] = people[body.person]

@@ -38,8 +38,10 @@ def chain_of_custody(bundle: Bundle) -> Node:
     """The tree of a bundle; raises an error of the family for parts that cannot be read."""
     chain = Chain(one.entry for one in bundle.entries)
     record = bundle.record.read(Record, Record.payload_type, "The record")
-    observation = bundle.observation and bundle.observation.read(
-        Observation, Observation.payload_type, "The observation"
+    observation = (
+        None
+        if bundle.observation is None
+        else bundle.observation.read(Observation, Observation.payload_type, "The observation")
     )
     entry, sealed = chain.sealed(record.output.seal_id)
     seat = chain.seat(record.kernel, entry.index).binding

@@ -58,7 +58,9 @@ def _require_terms(e: Evidence, entry: Entry, request: Request, terms: bodies.Te
             code="policy-version-wrong",
         )
     if (
-        terms.approvals < policy_terms.approvals
+        terms.begin_within != policy_terms.begin_within
+        or terms.pending_until > policy_terms.pending_until
+        or terms.approvals < policy_terms.approvals
         or terms.seconds > policy_terms.seconds
         or ISOLATION.index(terms.isolation) < ISOLATION.index(policy_terms.isolation)
     ):
@@ -97,7 +99,10 @@ def check_approvals(e: Evidence) -> str:
         _, policy = e.policies.at(entry.index)
         allowed = set(body.terms.approvers) & set(_decide(e, entry, request).approvers)
         humans = {policy.human(request.person)}
-        begun = min((seat.index for seat, _ in e.chain.grant(grant) if seat.type == "seat.bound"))
+        begun = min(
+            (seat.index for seat, _ in e.chain.grant(grant) if seat.type == "seat.bound"),
+            default=e.run_index,
+        )
         early = 0
         for approved, one in e.chain.approved(grant):
             approval = _read_approval(e, approved, one, body)

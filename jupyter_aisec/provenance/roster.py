@@ -76,7 +76,7 @@ def directory_of(chain: Chain) -> Directory:
             _require_same(revocation.key_id, body.key_id, entry)
             _require_oneself_or_admin(directory, body.by, body.person, index)
             directory = directory.revoke(body.person, body.key_id, index)
-        elif isinstance(body, bodies.PersonRemoved):
+        else:
             removal = read_statement(body.by, Removal, genesis.origin)
             _require_same(removal.removes, body.person, entry)
             _require_oneself_or_admin(directory, body.by, body.person, index)

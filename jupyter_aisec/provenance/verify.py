@@ -93,8 +93,8 @@ def _run(evidence: Evidence, steps: Sequence[Step]) -> Report:
         if broken is None:
             try:
                 ok, detail = True, step.run(evidence)
-            except AisecError as error:
-                ok, detail = False, error.what
+            except (AisecError, OverflowError) as error:  # the latter: a time beyond all years
+                ok, detail = False, getattr(error, "what", "It names an impossible time.")
         else:
             ok, detail = False, f"not checked because {numbers[broken]} ({broken}) failed"
         if not ok:

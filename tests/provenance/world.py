@@ -19,6 +19,9 @@ from jupyter_aisec.grants.statements import (
     Binding,
     Enrolment,
     Invitation,
+    KeyRevocation,
+    PolicyChange,
+    Removal,
     Request,
     Statement,
 )
@@ -141,6 +144,35 @@ class World:
         key = self.keys.setdefault(name, SigningKey.generate()).public
         enrolment = self.sign(Enrolment, name, key=key, token_sha256=digest)
         self.append(grants.propose_enrolment(self.state, enrolment, self.now, token))
+
+    def enrol(self, person: str, key: str, *vouching: str) -> None:
+        """A further key of a person, vouched for by these keys."""
+        new = self.keys.setdefault(key, SigningKey.generate())
+        statement = Enrolment(origin=ORIGIN, person=person, at=self.at(), key=new.public)
+        envelope = sign(statement, Enrolment.payload_type, new)
+        for name in vouching:
+            envelope = sign_again(envelope, self.keys[name])
+        self.append(grants.propose_enrolment(self.state, envelope, self.now))
+
+    def revoke(self, key: str, by: str) -> None:
+        envelope = self.sign(KeyRevocation, by, key_id=self.keys[key].public.key_id)
+        self.append(grants.propose_revocation(self.state, envelope, self.now))
+
+    def remove(self, person: str, by: str) -> None:
+        envelope = self.sign(Removal, by, removes=person)
+        self.append(grants.propose_removal(self.state, envelope, self.now))
+
+    def apply_policy(self, text: str, *signers: str) -> None:
+        policy = grants.parse_policy(text)
+        envelope = self.sign(
+            PolicyChange,
+            signers[0],
+            policy_sha256=grants.policy_sha256(policy),
+            replaces=self.state.policy_version,
+        )
+        for name in signers[1:]:
+            envelope = sign_again(envelope, self.keys[name])
+        self.append(grants.propose_policy(self.state, policy, envelope, self.now))
 
     def seal(
         self, artifact: str, key: str, labels: tuple[str, ...] = (), files: int = 2
@@ -365,6 +397,7 @@ def prepare() -> tuple[World, tuple[Input, ...]]:
     world.request(("dataset/digits", "weights/minilm"))
     world.approve()
     world.bind()
+    world.request(("dataset/other",), grant=new_id("grant"))  # has no part in the run
     return world, (world.release("dataset/digits"), world.release("weights/minilm"))
 
 

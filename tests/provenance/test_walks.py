@@ -1,0 +1,193 @@
+"""Other walks that are in order, and what a broker refuses to sign for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from jupyter_aisec import grants
+from jupyter_aisec.errors import AisecError, LedgerError, RefusedError
+from jupyter_aisec.grants import DEFAULT_POLICY_TEXT
+from jupyter_aisec.people import SigningKey
+from jupyter_aisec.provenance import Report, chain_of_custody, parse_bundle, verify_bundle
+from jupyter_aisec.provenance.chain import Chain, collect
+from tests.provenance.world import World, new_id, prepare
+
+WAIVING = DEFAULT_POLICY_TEXT.replace("approvals = 1", "approvals = 0")
+
+
+def _record(world: World, inputs: Any, seal_id: str, **changes: Any) -> tuple[Any, bytes]:
+    record = world.record(inputs, seal_id, **changes)
+    signed = world.sign_run(
+        world.sign_record(record), world.sign_observation(world.observe(record))
+    )
+    world.append(grants.propose_run(world.state, signed.body, world.now))
+    return signed, world.bundle(signed)
+
+
+def _verify(world: World, seal_id: str, bundle: bytes) -> Report:
+    return verify_bundle(
+        bundle, world.trust, world.manifest_file(seal_id), world.sealed_files(seal_id)
+    )
+
+
+def _failed(report: Report) -> list[str]:
+    return [f"{check.name}: {check.detail}" for check in report.checks if not check.ok]
+
+
+def test_an_output_becomes_the_input_of_another_kernel() -> None:
+    world, inputs = prepare()
+    first, _ = world.seal("weights/first", "kernel", labels=("internal",))
+    _record(world, inputs, first)
+    world.keys["old kernel"] = world.keys["kernel"]
+    world.keys["kernel"] = SigningKey.generate()
+    world.grant, world.run = new_id("grant"), new_id("run")
+    world.request(("weights/first",))
+    world.approve()
+    world.bind()
+    opened = world.release("weights/first")
+    second, _ = world.seal("weights/second", "kernel", labels=("internal",))
+    _, bundle = _record(world, (opened,), second)
+    assert _failed(_verify(world, second, bundle)) == []
+    seats = [one for one in parse_bundle(bundle).entries if one.type == "seat.bound"]
+    assert len(seats) == 2  # the first kernel's too: it signed the input
+
+
+def test_people_who_changed_keys_or_left_still_count_for_then() -> None:
+    world = World()
+    world.found()
+    world.invite("bo", ("approver",), by="cy")
+    world.invite("eve", ("admin",), by="cy")
+    world.enrol("ann", "ann 2", "ann")
+    world.enrol("bo", "bo 2", "ann", "cy")  # two admins vouch
+    world.revoke("bo", by="bo")
+    world.keys["bo"], world.keys["bo 1"] = world.keys["bo 2"], world.keys["bo"]
+    world.revoke("ann", by="cy")
+    world.keys["ann"] = world.keys["ann 2"]
+    world.seal("dataset/digits", "ann")
+    world.request(("dataset/digits",))
+    world.approve()
+    world.bind()
+    opened = world.release("dataset/digits")
+    seal_id, _ = world.seal("weights/net", "kernel")
+    world.remove("bo", by="eve")
+    _, bundle = _record(world, (opened,), seal_id)
+    assert _failed(_verify(world, seal_id, bundle)) == []
+    types = [one.type for one in parse_bundle(bundle).entries]
+    assert types.count("key.revoked") == 2
+    assert types.count("person.removed") == 1
+
+
+def test_a_person_may_leave_by_themselves() -> None:
+    world, inputs = prepare()
+    seal_id, _ = world.seal("weights/net", "kernel", labels=("internal",))
+    world.remove("bo", by="bo")
+    _, bundle = _record(world, inputs, seal_id)
+    assert _failed(_verify(world, seal_id, bundle)) == []
+
+
+def test_a_policy_that_waives_approval_is_said_aloud() -> None:
+    world = World()
+    world.found()
+    world.apply_policy(DEFAULT_POLICY_TEXT.replace('"4h"', '"2h"'), "ann", "cy")
+    world.apply_policy(WAIVING, "cy", "ann")
+    world.seal("dataset/digits", "ann")
+    world.request(("dataset/digits",))
+    world.bind()
+    opened = world.release("dataset/digits")
+    seal_id, _ = world.seal("weights/net", "ann")  # the person seals, not the kernel
+    _, bundle = _record(world, (opened,), seal_id)
+    report = _verify(world, seal_id, bundle)
+    assert _failed(report) == []
+    said = next(check.detail for check in report.checks if check.name == "approvals")
+    assert said == f"no approval was demanded for {world.grant}"
+    assert "no approval was demanded" in str(chain_of_custody(parse_bundle(bundle)))
+
+
+# What a broker refuses to sign for.
+
+
+@pytest.fixture
+def ready() -> tuple[World, Any, str]:
+    world, inputs = prepare()
+    seal_id, _ = world.seal("weights/digits-net", "kernel", labels=("internal",))
+    return world, inputs, seal_id
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "said"),
+    [
+        pytest.param({}, "ann", "record", id="signed-by-another-key"),
+        pytest.param({"origin": "evil"}, "kernel", "record", id="for-another-log"),
+        pytest.param({"kernel": "sha256:0"}, "kernel", "seats", id="unbound-kernel"),
+    ],
+)
+def test_a_broker_signs_only_what_would_verify(
+    ready: tuple[World, Any, str], changes: dict[str, Any], key: str, said: str
+) -> None:
+    world, inputs, seal_id = ready
+    record = world.record(inputs, seal_id, **changes)
+    with pytest.raises(RefusedError, match=rf"\({said}\)") as caught:
+        world.sign_run(world.sign_record(record, key), None)
+    assert caught.value.code == "run-refused"
+
+
+def test_a_record_of_what_was_never_sealed_is_refused(ready: tuple[World, Any, str]) -> None:
+    world, inputs, seal_id = ready
+    record = world.record(inputs, seal_id)
+    output = msgspec.structs.replace(record.output, seal_id="seal_other")
+    record = msgspec.structs.replace(record, output=output)
+    with pytest.raises(LedgerError) as caught:
+        world.sign_run(world.sign_record(record), None)
+    assert caught.value.code == "chain-incomplete"
+
+
+def test_a_record_that_keeps_quiet_about_an_input_is_signed_with_the_difference(
+    ready: tuple[World, Any, str],
+) -> None:
+    world, inputs, seal_id = ready
+    record = world.record(inputs[:1], seal_id, grants=())
+    signed = world.sign_run(
+        world.sign_record(record), world.sign_observation(world.observe(record))
+    )
+    assert [one.kind for one in signed.differences] == ["input-missing"]
+    world.append(grants.propose_run(world.state, signed.body, world.now))
+    assert _failed(_verify(world, seal_id, world.bundle(signed))) == []
+
+
+def test_an_input_nobody_released_is_signed_with_the_difference(
+    ready: tuple[World, Any, str],
+) -> None:
+    world, inputs, seal_id = ready
+    other = msgspec.structs.replace(inputs[0], entry=2)
+    record = world.record((other, inputs[1]), seal_id)
+    signed = world.sign_run(
+        world.sign_record(record), world.sign_observation(world.observe(record))
+    )
+    assert [one.kind for one in signed.differences] == ["input-unknown"]
+    world.append(grants.propose_run(world.state, signed.body, world.now))
+    assert _failed(_verify(world, seal_id, world.bundle(signed))) == []
+
+
+# The chain itself.
+
+
+def test_a_chain_without_its_parts_says_which() -> None:
+    world, inputs = prepare()
+    seal_id, _ = world.seal("weights/net", "kernel", labels=("internal",))
+    record = world.record(inputs, seal_id)
+    chosen = collect(world.entries, record)
+    assert {one.type for one in chosen} >= {"genesis", "artifact.sealed", "keys.released"}
+    chain = Chain(chosen[1:])
+    for question in (
+        lambda: chain.genesis,
+        lambda: chain.run(record.run),
+        lambda: chain.seat("sha256:0", 99),
+        lambda: chain.sealed("seal_other"),
+        lambda: Chain(()).genesis,
+    ):
+        with pytest.raises(AisecError) as caught:
+            question()
+        assert caught.value.code == "chain-incomplete"
