@@ -9,7 +9,7 @@ import requests
 
 from jupyter_aisec.errors import BrokerUnreachableError
 from jupyter_aisec.server.grants import GrantsFeed
-from tests.server.conftest import Server
+from tests.jupyter import Server
 
 NOW = "2026-11-22T10:00:00.000Z"
 

@@ -16,7 +16,7 @@ from jupyter_server.services.kernels.connection.base import (
 )
 
 from jupyter_aisec.sealed.outputs import MIME_TYPE
-from tests.server.conftest import Server
+from tests.jupyter import Server
 
 V1 = "v1.kernel.websocket.jupyter.org"
 OUTPUTS = ("stream", "display_data", "execute_result", "error")

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from jupyter_aisec.client import PersonClient
+from jupyter_aisec.people.keys import SigningKey
+from jupyter_aisec.sealed.outputs import MIME_TYPE
+from jupyter_aisec.sealed.release import ReleaseKey
+from tests.conftest import RunningBroker
+from tests.jupyter import Server
+
+pytestmark = pytest.mark.browser
+expect.set_options(timeout=60_000)  # the page asks every five seconds; a busy machine is slow
+
+
+def open_lab(page: Page, lab: Server, path: str = "") -> None:
+    page.goto(f"{lab.url}lab{'/tree/' + path if path else ''}?token={lab.token}&reset")
+    page.wait_for_function("window.jupyterapp !== undefined")
+    page.evaluate("window.jupyterapp.restored")
+
+
+def test_the_status_bar_follows_a_grant_from_request_to_countdown(
+    page: Page,
+    lab: Server,
+    broker: RunningBroker,
+    researcher: PersonClient,
+    approver: PersonClient,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.txt").write_text("something")
+    source, name = str(tmp_path / "a.txt"), "dataset/<b>bold"
+    sealed = broker.run("artifact", "seal", source, "dataset/bold", person="researcher")
+    sealed.check_returncode()
+    open_lab(page, lab)
+    item = page.locator(".jp-AisecGrants")
+    expect(item).to_have_text("no grants")
+
+    reason = f"Shown as text, not as markup: {name}"
+    grant = researcher.request(["dataset/bold"], 3600, reason)
+    expect(item).to_have_text("1 waiting")
+    item.click()
+    listed = page.locator(".jp-AisecGrants-list")
+    expect(listed).to_contain_text(reason)
+    expect(listed).to_contain_text("waiting for approver")
+    assert listed.locator("b").count() == 0
+
+    approver.approve(grant.id)
+    expect(listed).to_contain_text("approved")
+    researcher.bind(
+        grant.id,
+        seat=researcher.read_request(grant).seat,
+        kernel_key=SigningKey.generate().public,
+        release_key=ReleaseKey.generate().public,
+        isolation="none",
+    )
+    expect(listed).to_contain_text("active, 59:")
+    expect(item).to_contain_text("grant 59:")
+    page.screenshot(path=tmp_path / "lab.png")
+    assert (tmp_path / "lab.png").stat().st_size > 10_000
+
+    researcher.return_(grant.id)
+    expect(item).to_have_text("no grants")
+
+
+def test_what_a_browser_saves_of_marked_outputs_is_sealed(page: Page, lab: Server) -> None:
+    """The joining of streams and all else that the page does to outputs, by the page itself."""
+
+    def cell(id_: str, source: str) -> dict[str, Any]:
+        return {
+            "cell_type": "code",
+            "id": id_,
+            "metadata": {},
+            "execution_count": None,
+            "outputs": [],
+            "source": source,
+        }
+
+    cells = [
+        cell("before", "print('a plain card')"),
+        cell("mixed", "print('early', flush=True); state['opened'] = True; print(4711 * 1000)"),
+        cell("shown", "print(4711 * 1000)\n4711 * 1000"),
+        cell("error", "raise ValueError(4711 * 1000)"),
+    ]
+    kernelspec = {"name": "marking", "display_name": "Marking", "language": "python"}
+    notebook = {
+        "cells": cells,
+        "metadata": {"kernelspec": kernelspec},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    path = lab.folder / "marked.ipynb"
+    path.write_text(json.dumps(notebook))
+    open_lab(page, lab, path.name)
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+    page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    page.screenshot(path="/tmp/shot.png")
+    expect(page.locator(".jp-OutputArea-output", has_text="ValueError: 4711000")).to_be_visible()
+    expect(page.locator(".jp-OutputArea-output", has_text="4711000")).to_have_count(4)
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    text = path.read_text()
+    assert "4711000" not in text
+    assert "a plain card" in text
+    assert text.count(f'"{MIME_TYPE}"') == 4
+    expect(page.locator(".jp-Dialog")).to_have_count(0)
