@@ -60,4 +60,5 @@ def start_clean(environment: Mapping[str, str] | None = None) -> Withheld:
     clean[_MARK] = str(descriptor)
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(sys.executable, command(sys.orig_argv, sys.executable), clean)
+    # No shell is wanted: the same program with the same arguments.
+    os.execve(sys.executable, command(sys.orig_argv, sys.executable), clean)  # noqa: S606

@@ -44,6 +44,7 @@ from .escapes import ATTEMPTS, Canaries, Surroundings, open_ways
 from .level import Level, judge
 from .mounts import View, listening_paths, make_view
 from .namespaces import Namespaces
+from .places import SHARED_MEMORY, TEMPORARY
 
 __all__ = ["Confined", "Confinement", "Inside"]
 
@@ -95,7 +96,10 @@ class Confined:
     memory: int
     """A descriptor of :attr:`Inside.memory`, good for connecting to sockets in it."""
     lifeline: int
+    """The writing end of a pipe: as long as it is open, the inside may live."""
     _said: socket.socket
+    refusals: tuple[str, ...] = ()
+    """What the system said to better plans than the one it allowed."""
     _status: int | None = None
 
     def wait(self) -> int:
@@ -179,7 +183,9 @@ class Confinement:
             for wanted in namespaces.candidates(root=os.geteuid() == 0):
                 if self.try_namespaces or not wanted.flags:
                     try:
-                        return _Attempt(self, wanted, canaries).start(inside)
+                        confined = _Attempt(self, wanted, canaries).start(inside)
+                        confined.refusals = tuple(failures)
+                        return confined
                     except _NamespaceRefusedError as fault:
                         failures.append(str(fault))
             raise ConfinementError(
@@ -208,8 +214,8 @@ class _Attempt:
     def start(self, inside: Callable[[Inside], int]) -> Confined:
         if not self.wanted.network:
             self.relay_path = f"/{randomness.token_urlsafe(32)}"
-        own_mounts = self.wanted.mount
-        self.memory = "/dev/shm/.aisec" if own_mounts else f"/dev/shm/aisec-{os.urandom(8).hex()}"
+        name = ".aisec" if self.wanted.mount else f"aisec-{os.urandom(8).hex()}"
+        self.memory = f"{SHARED_MEMORY}/{name}"
         outer, inner = handshake.socket_pair()
         lifeline, held = os.pipe()
         surroundings = Surroundings(
@@ -269,9 +275,7 @@ class _Attempt:
             limits.undumpable()
             return child
 
-        supervisor.supervise(
-            start_init, lifeline, None if self.wanted.mount else self.memory
-        )
+        supervisor.supervise(start_init, lifeline, None if self.wanted.mount else self.memory)
 
     def _init(
         self,
@@ -319,12 +323,12 @@ class _Attempt:
 
     @property
     def _scratch(self) -> str:
-        return "/dev/shm/scratch" if self.wanted.mount else f"{self.memory}/scratch"
+        return f"{SHARED_MEMORY}/scratch" if self.wanted.mount else f"{self.memory}/scratch"
 
     @property
     def _temporary(self) -> str:
         # Short, because programs put UNIX sockets there and their names end at 107 bytes.
-        return "/tmp" if self.wanted.mount else f"{self.memory}/tmp"
+        return TEMPORARY if self.wanted.mount else f"{self.memory}/tmp"
 
     def _harden(self, outside: int, port: int) -> tuple[str, ...]:
         """Everything that cannot be taken back; the parts this system does not have."""
@@ -360,13 +364,14 @@ class _Attempt:
             for name in os.listdir("/dev")
             if name in {"null", "zero", "full"} or name.startswith(("nvidia", "dri", "kfd"))
         )
+        terminals = ("/dev/ptmx", "/dev/pts", "/dev/tty")
         if self.wanted.mount:
             return landlock.Ruleset(
-                writable=("/dev/shm", "/tmp", "/dev/pts", "/dev/tty", *devices),
+                writable=(SHARED_MEMORY, TEMPORARY, *terminals, *devices),
                 connect_ports=None if self.wanted.network else (port,),
             )
         return landlock.Ruleset(
-            writable=("/dev/shm", *devices),
+            writable=(SHARED_MEMORY, *terminals, *devices),
             # To root, /proc has files that change the system.
             written_only=() if os.geteuid() == 0 else ("/proc",),
             readable=landlock.readable_without(self.plan.hide, _listing),
@@ -381,7 +386,9 @@ class _Attempt:
         surroundings: Surroundings,
         missing: tuple[str, ...],
     ) -> NoReturn:
-        given = Inside(self.memory, self._scratch, port, self.relay_path, Level("none"), _outside=outside)
+        given = Inside(
+            self.memory, self._scratch, port, self.relay_path, Level("none"), _outside=outside
+        )
         code = _FAILED
         try:
             os.setpgid(0, 0)

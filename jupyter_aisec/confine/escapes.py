@@ -18,6 +18,7 @@ from typing import Final
 
 from . import environment, limits
 from ._syscalls import LIBC, machine
+from .places import SHARED_MEMORY, TEMPORARY
 from .seccomp import REFUSED
 
 __all__ = ["ATTEMPTS", "Canaries", "Surroundings", "open_ways"]
@@ -25,6 +26,7 @@ __all__ = ["ATTEMPTS", "Canaries", "Surroundings", "open_ways"]
 _MSG_FASTOPEN: Final = 0x20000000
 _NOWHERE: Final = ("192.0.2.1", 9)  # TEST-NET-1, RFC 5737
 _MPTCP: Final = 262
+_DISK_TEMPORARY: Final = "/var/tmp"  # noqa: S108 - tried, not used
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,7 @@ class Canaries:
 
 def _number(name: str) -> int:
     numbers = REFUSED[name]
-    number = numbers[("x86_64", "aarch64").index(machine())]
-    assert number is not None
-    return number
+    return numbers[("x86_64", "aarch64").index(machine())] or -1
 
 
 def _call(number: int, *arguments: int) -> int:
@@ -88,7 +88,7 @@ def _absent_call(number: int) -> Callable[[Surroundings], bool]:
 def _folders() -> tuple[str, ...]:
     """Places on a disk a careless program writes to."""
     home = os.environ.get("HOME", "/")
-    return tuple(dict.fromkeys((os.getcwd(), home, "/var/tmp", "/usr/local", "/etc", "/")))
+    return tuple(dict.fromkeys((os.getcwd(), home, _DISK_TEMPORARY, "/usr/local", "/etc", "/")))
 
 
 def _write(_: Surroundings) -> bool:
@@ -109,7 +109,7 @@ def _write(_: Surroundings) -> bool:
 def _in_memory(path: str) -> bool:
     """Whether ``path`` lies on a tmpfs of the inside (a kernel whose home is in memory)."""
     device = os.stat(path).st_dev
-    return device in {os.stat(f).st_dev for f in ("/dev/shm", "/tmp")} - {os.stat("/").st_dev}
+    return device in {os.stat(f).st_dev for f in (SHARED_MEMORY, TEMPORARY)} - {os.stat("/").st_dev}
 
 
 def _unnamed_file(_: Surroundings) -> bool:
@@ -127,9 +127,7 @@ def _owned() -> tuple[str, ...]:
     return tuple(
         path
         for path in _folders()
-        if os.path.isdir(path)
-        and os.stat(path).st_uid == os.geteuid()
-        and not _in_memory(path)
+        if os.path.isdir(path) and os.stat(path).st_uid == os.geteuid() and not _in_memory(path)
     )
 
 
@@ -194,7 +192,7 @@ def _listen(_: Surroundings) -> bool:
     if all(name == "lo" for _index, name in socket.if_nameindex()):
         return False
     with socket.socket() as any_socket:
-        return _works(any_socket.bind, ("0.0.0.0", 0))
+        return _works(any_socket.bind, ("0.0.0.0", 0))  # noqa: S104 - the way out itself
 
 
 def _socket(family: int, kind: int, protocol: int) -> Callable[[Surroundings], bool]:
@@ -221,18 +219,23 @@ def _memory_of_others(surroundings: Surroundings) -> bool:
 
 
 def _hidden(surroundings: Surroundings) -> bool:
+    """Names may be seen where there is no mount namespace; content never."""
     for path in surroundings.hidden:
         try:
-            if os.path.isdir(path):
-                if os.listdir(path):
-                    return True
-            else:
-                with open(path, "rb") as file:
-                    if file.read(1):
-                        return True
+            names = [os.path.join(path, name) for name in os.listdir(path)]
         except OSError:
-            continue
+            names = [path]
+        if any(_has_content(name) for name in names):
+            return True
     return False
+
+
+def _has_content(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return bool(file.read(1))
+    except OSError:
+        return False
 
 
 def _sockets_in_run(_: Surroundings) -> bool:
@@ -247,7 +250,7 @@ def _sockets_in_run(_: Surroundings) -> bool:
 
 
 def _capabilities(_: Surroundings) -> bool:
-    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+    with open("/proc/self/status", encoding="utf-8", errors="replace") as file:
         status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
     gained = any(int(status[name], 16) for name in ("CapEff", "CapPrm", "CapInh", "CapAmb"))
     return gained or status["NoNewPrivs"] != "1" or status["Seccomp"] != "2"
@@ -269,7 +272,9 @@ def _variables(_: Surroundings) -> bool:
 
 def _disks(_: Surroundings) -> bool:
     """A disk's device shows every file, hidden or not."""
-    return any(name.startswith(("sd", "vd", "nvme", "dm-", "mem", "kmsg")) for name in os.listdir("/dev"))
+    return any(
+        name.startswith(("sd", "vd", "nvme", "dm-", "mem", "kmsg")) for name in os.listdir("/dev")
+    )
 
 
 #: name: (whether even ``partial`` needs it closed, the attempt).

@@ -40,7 +40,7 @@ def run_ipython_kernel(
         settings[name].update(values)
     # A front end kills a kernel with its process group; nothing inside waits for a parent.
     os.environ.pop("JPY_PARENT_PID", None)
-    app = IPKernelApp.instance(config=settings)
+    app: Any = IPKernelApp.instance(config=settings)
     app.initialize([])
     inside.started()
     app.start()

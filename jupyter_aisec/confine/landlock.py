@@ -1,7 +1,7 @@
 """Landlock: no write outside the private memory, whatever the mounts say.
 
 The ruleset handles every right that writes and grants it only beneath the places given. Where
-there is no mount namespace it also handles reading, to keep secrets hidden; where there is no
+there is no mount namespace it also handles reading files, to keep secrets hidden; where there is no
 network namespace it handles TCP. Rights an older kernel does not know are left out, and
 :func:`abi` says what is there (0: none).
 
@@ -24,7 +24,7 @@ __all__ = ["Ruleset", "abi", "readable_without", "restrict", "scopes", "write_ri
 
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
 
-EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+EXECUTE, WRITE_FILE, READ_FILE = 1 << 0, 1 << 1, 1 << 2
 _MAKE_AND_REMOVE: Final = sum(1 << bit for bit in range(4, 13))
 _MAKE_CHAR, _MAKE_BLOCK = 1 << 6, 1 << 11
 REFER, TRUNCATE, IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
@@ -67,8 +67,8 @@ def readable_without(
     """The paths to allow so that everything is readable but ``hidden``.
 
     Landlock only allows, so a folder on the way to a hidden one is opened up into its children.
-    What is created later directly in such a folder stays unreadable: the price of having no
-    mount namespace.
+    What is created later directly in such a folder stays unreadable, and the names of what is
+    hidden can be listed: the price of having no mount namespace.
     """
     secret = {os.path.normpath(path) for path in hidden}
 
@@ -122,7 +122,7 @@ def restrict(ruleset: Ruleset, version: int) -> None:
     ``version`` is :func:`abi`'s. Needs ``no_new_privs``. Raises OSError.
     """
     writing = write_rights(version)
-    reading = READ_FILE | READ_DIR if ruleset.readable is not None else 0
+    reading = READ_FILE if ruleset.readable is not None else 0
     ports = ruleset.connect_ports if version >= 4 else None
     attributes = _RulesetAttributes(
         writing | reading,

@@ -33,7 +33,9 @@ def at_least(level: LevelName, wanted: LevelName) -> bool:
     return _ORDER.index(level) >= _ORDER.index(wanted)
 
 
-def judge(missing_parts: Sequence[str], open_ways: Sequence[str], essential: Sequence[str]) -> Level:
+def judge(
+    missing_parts: Sequence[str], open_ways: Sequence[str], essential: Sequence[str]
+) -> Level:
     """The level of a confinement without ``missing_parts`` that left ``open_ways``.
 
     ``essential``: the ways even ``partial`` must close.

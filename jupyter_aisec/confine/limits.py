@@ -21,9 +21,9 @@ _PR_SET_DUMPABLE: Final = 4
 
 def no_core_dumps() -> None:
     """No core dump of this process or its children holds anything."""
-    with suppress(OSError):  # a kernel built without core dumps has no such file
-        with open("/proc/self/coredump_filter", "w", encoding="ascii") as dump_filter:
-            dump_filter.write("0")
+    # A kernel built without core dumps has no such file.
+    with suppress(OSError), open("/proc/self/coredump_filter", "w", encoding="utf-8") as file:
+        file.write("0")
     resource.setrlimit(resource.RLIMIT_CORE, (1, 1) if _may_be_one() else (0, 0))
 
 

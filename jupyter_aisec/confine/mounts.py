@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ._syscalls import mount, syscall
+from .places import SHARED_MEMORY, TEMPORARY
 
 __all__ = ["View", "beneath", "listening_paths", "make_view"]
 
@@ -168,7 +169,7 @@ def _own_devices(keep: Sequence[str]) -> None:
     for name in ("pts", "shm"):
         os.mkdir(f"/dev/{name}")
     mount("devpts", "/dev/pts", "devpts", _MS_NOSUID | _MS_NOEXEC, "newinstance,ptmxmode=0666")
-    _memory("/dev/shm", "mode=1777")
+    _memory(SHARED_MEMORY, "mode=1777")
     for path, is_folder, tree in kept:
         _place_for(path, folder=is_folder)
         _attach(tree, path)
@@ -211,8 +212,8 @@ def make_view(view: View, sockets: Sequence[str]) -> None:
     _read_only("/", recursive=True)
     if view.own_proc:
         _own_processes()
-    _own_devices(beneath("/dev/shm", view.keep))
-    _cover("/tmp", beneath("/tmp", view.keep), "mode=1777", writable=True)
+    _own_devices(beneath(SHARED_MEMORY, view.keep))
+    _cover(TEMPORARY, beneath(TEMPORARY, view.keep), "mode=1777", writable=True)
     _cover("/run", beneath("/run", view.keep), "mode=0755", writable=False)
     for path in (*view.hide, *sockets):
         _hide(os.path.realpath(path))

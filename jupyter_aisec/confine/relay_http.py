@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
+from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, RequestHandler
 
 __all__ = ["HttpRelay", "RefusalObserver"]
@@ -56,7 +56,7 @@ class _Beneath(Application):
         super().__init__(routes, **settings)
         self._base = base
 
-    def find_handler(self, request: HTTPServerRequest, **more: Any) -> HTTPMessageDelegate:
+    def find_handler(self, request: HTTPServerRequest, **more: Any) -> Any:
         if self._base:
             if not request.path.startswith(self._base + "/"):
                 return self.get_handler_delegate(

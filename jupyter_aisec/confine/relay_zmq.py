@@ -107,7 +107,10 @@ class ZmqRelay:
         """Begin passing messages."""
         fronts, inners = self._fronts, self._inners
         self._inners["iopub"].send(_SUBSCRIBE)
-        pumps = [self._pump_hb(fronts["hb"], inners["hb"]), self._pump_hb(inners["hb"], fronts["hb"])]
+        pumps = [
+            self._pump_hb(fronts["hb"], inners["hb"]),
+            self._pump_hb(inners["hb"], fronts["hb"]),
+        ]
         for channel in ("shell", "control", "stdin"):
             pumps.append(self._pump("in", channel, fronts[channel], inners[channel]))
             pumps.append(self._pump("out", channel, inners[channel], fronts[channel]))

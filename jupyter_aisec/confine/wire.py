@@ -90,11 +90,13 @@ class Signer:
             raise MalformedError("A message without a delimiter.") from fault
         if len(frames) < at + 6:
             raise MalformedError("A message with parts missing.")
-        signature, parts = frames[at + 1], frames[at + 2 : at + 6]
-        if not hmac.compare_digest(signature, self._signature(parts)):
+        signature, header, parent, metadata, content, *buffers = frames[at + 1 :]
+        if not hmac.compare_digest(signature, self._signature((header, parent, metadata, content))):
             raise SignatureError("A message that this session's key did not sign.")
-        prefix, buffers = tuple(frames[:at]), tuple(frames[at + 6 :])
-        return Message(direction, channel, prefix, *parts, buffers)
+        prefix = tuple(frames[:at])
+        return Message(
+            direction, channel, prefix, header, parent, metadata, content, tuple(buffers)
+        )
 
     def frames(self, message: Message) -> list[bytes]:
         """The message as frames, signed."""
@@ -116,5 +118,11 @@ def new_message(
         "version": "5.4",
     }
     return Message(
-        direction, channel, (), json.dumps(header).encode(), b"{}", b"{}", json.dumps(content).encode()
+        direction,
+        channel,
+        (),
+        json.dumps(header).encode(),
+        b"{}",
+        b"{}",
+        json.dumps(content).encode(),
     )
