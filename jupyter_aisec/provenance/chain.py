@@ -82,10 +82,9 @@ class Chain:
 
     def grants(self, record: Record) -> tuple[str, ...]:
         """The grants a run rests on: those its record names, and any that keys came by."""
-        released = {
-            body.grant for _, body in self.all(bodies.KeysReleased) if body.kernel == record.kernel
-        }
-        return tuple(sorted(released.union(record.grants)))
+        sealed, _ = self.sealed(record.output.seal_id)
+        releases = self.releases(record.kernel, sealed.index)
+        return tuple(sorted({body.grant for _, body in releases}.union(record.grants)))
 
     def requested(self, grant: str) -> tuple[Entry, bodies.GrantRequested]:
         """The request of that grant; raises LedgerError unless there is one."""

@@ -72,12 +72,14 @@ def _require_terms(e: Evidence, entry: Entry, request: Request, terms: bodies.Te
 def _decide(e: Evidence, entry: Entry, request: Request) -> bodies.Terms:
     """What the policy says, going by the people and labels that this chain shows."""
     version, policy = e.policies.at(entry.index)
-    labels: dict[str, frozenset[str]] = {
-        split_reference(reference)[0]: frozenset() for reference in request.artifacts
-    }
-    for sealed, body in e.chain.all(bodies.ArtifactSealed):
-        if sealed.index < entry.index and body.artifact in labels:
-            labels[body.artifact] |= frozenset(read_manifest(body.manifest).labels)
+    labels: dict[str, frozenset[str]] = {}
+    for reference in request.artifacts:
+        name, pinned = split_reference(reference)
+        labels.setdefault(name, frozenset())
+        for sealed, body in e.chain.all(bodies.ArtifactSealed):
+            asked = body.artifact == name and pinned in (None, body.version)
+            if asked and sealed.index < entry.index:
+                labels[name] |= frozenset(read_manifest(body.manifest).labels)
     people = {
         person.name: person.roles
         for person in e.directory.people
@@ -218,7 +220,7 @@ def _unchecked(envelope: Envelope, type_: type[Any]) -> Signed[Any]:
 
 def check_seats(e: Evidence) -> str:
     """The kernel took the seat of each grant: in its time, isolated enough, signed for."""
-    seats = e.chain.seats(e.record.kernel, e.output_entry.index)
+    seats = e.chain.seats(e.record.kernel, e.run_index)
     for seat in seats:
         grant = fold_grant(e.chain, seat.grant, seat.entry.index)
         binding: Binding = read_statement(seat.envelope, Binding, e.genesis.origin)
@@ -245,7 +247,7 @@ def check_seats(e: Evidence) -> str:
             "The kernel of the record did not take the seat of every grant it names.",
             code="kernel-not-bound",
         )
-    e.seat = seats[-1].binding
+    e.seat = e.chain.seat(e.record.kernel, e.output_entry.index).binding
     return f"{e.seat.person}'s kernel, isolation {e.seat.isolation}" + (
         ", vouched" if e.seat.vouched else ", claimed"
     )

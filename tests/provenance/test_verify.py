@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jupyter_aisec.errors import MalformedError, VerificationError
@@ -64,9 +64,7 @@ def test_a_failure_is_raised_by_its_number_and_name(walked: Walked) -> None:
 
 
 @given(st.data())
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, deadline=None)
 def test_any_flipped_bit_of_the_bundle_is_noticed(walked: Walked, data: st.DataObject) -> None:
     raw = bytearray(walked.bundle)
     raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
@@ -81,9 +79,7 @@ PLACES = [
 
 @pytest.mark.parametrize("part", PLACES)
 @given(st.data())
-@settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=20, deadline=None)
 def test_any_changed_value_of_a_part_is_noticed(
     walked: Walked, part: str, data: st.DataObject
 ) -> None:

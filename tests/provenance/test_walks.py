@@ -55,6 +55,55 @@ def test_an_output_becomes_the_input_of_another_kernel() -> None:
     assert len(seats) == 2  # the first kernel's too: it signed the input
 
 
+def test_what_the_kernel_opens_after_the_sealing_belongs_to_the_next_run() -> None:
+    world, inputs = prepare()
+    seal_id, _ = world.seal("weights/net", "kernel", labels=("internal",))
+    later = new_id("grant")
+    world.request(("dataset/other@1",), grant=later)
+    world.approve(later)
+    world.bind(later)
+    world.release("dataset/other", grant=later)
+    signed, bundle = _record(world, inputs, seal_id)
+    assert signed.differences == ()
+    assert signed.body.grant == world.grant
+    assert _failed(_verify(world, seal_id, bundle)) == []
+
+
+def test_a_pinned_version_is_asked_for_by_its_own_labels() -> None:
+    world = World()
+    world.found()
+    world.invite("bo", ("approver",), by="cy")
+    world.apply_policy(
+        DEFAULT_POLICY_TEXT
+        + """
+[[rule]]
+name = "secret"
+labels = ["secret"]
+requesters = ["role:researcher"]
+approvers = ["role:approver"]
+approvals = 1
+longest = "10m"
+""",
+        "ann",
+        "cy",
+    )
+    world.seal("dataset/digits", "ann")
+    world.seal("dataset/digits", "ann", labels=("secret",))
+    world.request(("dataset/digits@1",))
+    world.approve()
+    world.bind()
+    pinned = world.release("dataset/digits")
+    other = new_id("grant")
+    world.request(("dataset/digits",), grant=other)
+    world.approve(other)
+    world.bind(other)
+    last = world.release("dataset/digits", grant=other)
+    seal_id, _ = world.seal("weights/net", "kernel", labels=("secret",))
+    _, bundle = _record(world, (pinned, last), seal_id, grants=tuple(sorted((world.grant, other))))
+    assert (pinned.version, last.version) == (1, 2)
+    assert _failed(_verify(world, seal_id, bundle)) == []
+
+
 def test_people_who_changed_keys_or_left_still_count_for_then() -> None:
     world = World()
     world.found()
