@@ -105,7 +105,7 @@ def folder_of(session: KernelSession, artifact: str, seal_id: str, url: str) -> 
     if relay:
         from jupyter_aisec.kernel.folder import RelayFolder
 
-        return RelayFolder(relay, artifact, seal_id)
+        return RelayFolder(relay, artifact, seal_id, url)
     from jupyter_aisec.sealed.store import UrlFolder
 
     return UrlFolder(url)

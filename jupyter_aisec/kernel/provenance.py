@@ -52,7 +52,9 @@ def describe(bundle: Bundle) -> str:
     lines.append(f"└─ {record.run}   {record.started}, {format_duration(lasted)}")
     if record.cut_short:
         lines.append(f"   ! cut short: {visible(record.cut_short)}")
-    lines.append(f"   cells      {len(record.cells)} recorded{missing}; {_seen(bundle.observation)}")
+    lines.append(
+        f"   cells      {len(record.cells)} recorded{missing}; {_seen(bundle.observation)}"
+    )
     for step in record.steps:
         lines.append(f"   training   {visible(step.optimizer)}, {step.steps} steps")
     for gpu in record.gpus:

@@ -41,7 +41,12 @@ def lease(left=1800, until=60, state="active", why=None):
         (lease(state="ended", why="revoked"), "over", "revoked", ""),
         (lease(state="ended"), "over", "expired", ""),
         (lease(until=0), "closed", "the broker has not renewed the lease", ""),
-        (lease(until=-GRACE.total_seconds() + 1), "closed", "the broker has not renewed the lease", ""),
+        (
+            lease(until=-GRACE.total_seconds() + 1),
+            "closed",
+            "the broker has not renewed the lease",
+            "",
+        ),
         (lease(until=-GRACE.total_seconds()), "over", "lease-lost", ""),
     ],
     ids=[
@@ -185,7 +190,9 @@ def test_an_event_is_a_reason_to_look():
 
     session = Session(lease(), lease(state="ended", why="expired"))
     session.desk = SimpleNamespace(events=next_events)
-    made = LeaseThread(session, warn=lambda *_: None, end=lambda *_: looked.set(), renew_seconds=0.05)
+    made = LeaseThread(
+        session, warn=lambda *_: None, end=lambda *_: looked.set(), renew_seconds=0.05
+    )
     made.start()
     assert looked.wait(20)
     made.stop()

@@ -106,7 +106,10 @@ def test_what_is_not_json_is_our_error(observer):
 OUTPUTS = [
     ("stream", {"name": "stdout", "text": "secret"}),
     ("display_data", {"data": {"text/plain": "secret"}, "metadata": {}, "transient": {}}),
-    ("update_display_data", {"data": {"text/plain": "secret"}, "metadata": {}, "transient": {"display_id": "d"}}),
+    (
+        "update_display_data",
+        {"data": {"text/plain": "secret"}, "metadata": {}, "transient": {"display_id": "d"}},
+    ),
     ("execute_result", {"data": {"text/plain": "secret"}, "metadata": {}, "execution_count": 3}),
     ("error", {"ename": "E", "evalue": "secret", "traceback": ["secret"]}),
 ]
@@ -132,7 +135,9 @@ def opened(keys, *, guarded):
 @pytest.mark.parametrize(("kind", "content"), OUTPUTS)
 def test_unguarded_outputs_are_sealed_and_open_again(keys, kind, content):
     changed = opened(keys, guarded=False).change(message(kind, content))
-    assert changed.type == ("update_display_data" if kind == "update_display_data" else "display_data")
+    assert changed.type == (
+        "update_display_data" if kind == "update_display_data" else "display_data"
+    )
     shown = changed.json("content")
     assert "secret" not in json.dumps(shown["data"]["text/plain"])
     assert changed.buffers == ()
@@ -145,7 +150,9 @@ def test_unguarded_outputs_are_sealed_and_open_again(keys, kind, content):
 
 @pytest.mark.parametrize("kind", ["comm_open", "comm_msg", "comm_close"])
 def test_unguarded_widgets_learn_nothing(keys, kind):
-    changed = opened(keys, guarded=False).change(message(kind, {"comm_id": "c", "data": {"v": "secret"}}))
+    changed = opened(keys, guarded=False).change(
+        message(kind, {"comm_id": "c", "data": {"v": "secret"}})
+    )
     assert "secret" not in changed.content.decode()
 
 

@@ -14,17 +14,7 @@ from jupyter_aisec.errors import UsageError
 from jupyter_aisec.provenance.facts import Record
 from jupyter_aisec.sealed.manifest import read_manifest
 
-from .test_walk_ordinary import ask_and_approve, run
-
-TRAIN = """
-import torch
-model = torch.nn.Linear(4, 3)
-optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-for _ in range(3):
-    optimizer.zero_grad()
-    model(torch.ones(2, 4)).sum().backward()
-    optimizer.step()
-"""
+from .test_walk_ordinary import TRAIN, ask_and_approve, run
 
 
 @pytest.fixture
@@ -103,8 +93,9 @@ def test_the_record_is_of_this_run_alone(opened):
     run(opened, "%save_secure model as weights/first")
     run(opened, "%save_secure model as weights/second")
     seal_id = opened.world.researcher.artifact("weights/second").seal_id
-    from jupyter_aisec.people.dsse import Envelope
     import msgspec
+
+    from jupyter_aisec.people.dsse import Envelope
 
     envelope = msgspec.convert(opened.world.researcher.bundle(seal_id)["record"], type=Envelope)
     record = envelope.read(Record, Record.payload_type, "The record")

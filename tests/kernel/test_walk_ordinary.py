@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pandas
 import pytest
 import torch
 
+import jupyter_aisec as aisec
+from jupyter_aisec.errors import AisecError
+from jupyter_aisec.kernel import extension
+from jupyter_aisec.kernel import face as face_module
+
 from .conftest import wait_for
+
+TRAIN = """
+import torch
+model = torch.nn.Linear(4, 3)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for _ in range(3):
+    optimizer.zero_grad()
+    model(torch.ones(2, 4)).sum().backward()
+    optimizer.step()
+"""
 
 ASK = '%grant request dataset/rows weights/base --for 1h --reason "a test"'
 
@@ -37,3 +54,182 @@ def test_the_walk(notebook, capsys):
     assert torch.equal(state["w"], torch.arange(12.0).reshape(3, 4))
     run(notebook, "%grant list")
     assert "active" in capsys.readouterr().out
+
+
+@pytest.fixture
+def approved(notebook):
+    """A notebook with an approved grant for both artifacts; its id."""
+    notebook.grant = ask_and_approve(notebook)
+    return notebook
+
+
+def code_of(notebook, source):
+    """The code of the error of ours that a cell raises."""
+    with pytest.raises(AisecError) as raised:
+        run(notebook, source)
+    return raised.value.code
+
+
+@pytest.mark.parametrize(
+    ("format", "kind"),
+    [
+        ("pandas", "DataFrame"),
+        ("polars", "DataFrame"),
+        ("arrow", "Table"),
+        ("bytes", "bytearray"),
+    ],
+)
+def test_formats(approved, format, kind):
+    run(approved, f"%load_secure dataset/rows as value --format {format}")
+    value = approved.shell.user_ns["value"]
+    assert type(value).__name__ == kind
+    if format != "bytes":
+        assert len(value) == 100
+
+
+def test_columns_as_tensors(approved):
+    run(approved, "%load_secure dataset/rows as value --format torch --columns a")
+    value = approved.shell.user_ns["value"]
+    assert list(value) == ["a"]
+    assert torch.equal(value["a"], torch.arange(100.0, dtype=torch.float64))
+
+
+def test_some_columns(approved):
+    run(approved, "%load_secure dataset/rows as value --columns b")
+    assert list(approved.shell.user_ns["value"].columns) == ["b"]
+
+
+def test_several_files_as_bytes(approved):
+    run(approved, "%load_secure weights/base as files --format bytes")
+    assert approved.shell.user_ns["files"]["notes.txt"] == b"hello"
+
+
+@pytest.mark.parametrize(
+    ("source", "code"),
+    [
+        ("%load_secure dataset/rows as x --into nothing", "variable-unknown"),
+        ("%load_secure dataset/rows as x --format dataset", "package-missing"),
+        ("%load_secure dataset/other as x", "no-grant"),
+        ("%load_secure dataset/rows as x --version 99", "artifact-unknown"),
+        ("aisec.open('dataset/rows')", "file-path-invalid"),
+        ("aisec.request('dataset/never', for_='1h', reason='x')", "artifact-unknown"),
+        ("%provenance run_01ARZ3NDEKTSV4RRFFQ69G5FAV", "run-unknown"),
+        ("%grant approve", "not-in-a-kernel"),
+    ],
+)
+def test_faults_by_name(approved, source, code, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    approved.shell.user_ns["aisec"] = aisec
+    assert code_of(approved, source) == code
+
+
+def test_pending_and_not_waiting(notebook):
+    run(notebook, ASK)
+    assert code_of(notebook, "%load_secure dataset/rows as df --no-wait") == "grant-pending"
+    notebook.world.approve_next()
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [("deny", "grant-denied"), ("withdraw", "grant-withdrawn")]
+)
+def test_waiting_for_a_request_that_comes_to_nothing(notebook, end, code):
+    run(notebook, ASK)
+    grant = notebook.face.session.grants()[0].id
+    person = notebook.world.approver if end == "deny" else notebook.world.researcher
+    ending = threading.Timer(0.2, getattr(person, end), [grant])
+    ending.start()
+    assert code_of(notebook, "%load_secure dataset/rows as df") == code
+
+
+def test_functions_do_what_magics_do(notebook):
+    view = aisec.request("dataset/rows", for_="30m", reason="by function")
+    notebook.world.approve_next()
+    assert len(aisec.load("dataset/rows")) == 100
+    with aisec.open("dataset/rows/rows.parquet") as file:
+        assert file.read(4) == b"PAR1"
+    again = aisec.open("dataset/rows/rows.parquet")
+    assert again.read(4) == b"PAR1"
+    assert pandas.read_parquet("aisec://dataset/rows/rows.parquet").shape == (100, 2)
+    assert notebook.face.session.views[view.id].state in ("scheduled", "active")
+
+
+def test_the_grant_magic(approved, capsys):
+    run(approved, "%grant show")
+    run(approved, f"%grant show {approved.grant}")
+    run(approved, '%grant extend --for 10m --reason "more"')
+    run(approved, "%grant withdraw")
+    run(approved, "%grant")
+    run(approved, "%grant list --pending")
+    out = capsys.readouterr().out
+    assert "ended: withdrawn" in out
+    assert "No grants." in out
+    run(approved, f"%grant return {approved.grant}")
+    assert "ended: returned" in capsys.readouterr().out
+    assert code_of(approved, "%grant show") == "no-grant"
+
+
+def test_request_and_wait(notebook):
+    approving = threading.Thread(target=notebook.world.approve_next)
+    approving.start()
+    run(notebook, ASK + " --wait")
+    approving.join()
+    assert notebook.face.session.grants()[0].state == "scheduled"
+
+
+def test_a_revocation_wipes_and_marks_the_run(approved):
+    run(approved, "%load_secure weights/base as state")
+    run(approved, TRAIN)
+    kept = approved.shell.user_ns["state"]["w"]
+    approved.world.approver.revoke(approved.grant, "stop")
+    wait_for(lambda: bool(kept.isnan().all()))
+    wait_for(lambda: "state" not in approved.shell.user_ns)
+    assert approved.face.recorder.facts().cut_short == "the grant ended (revoked)"
+    assert code_of(approved, "%load_secure weights/base as state") in ("no-grant", "lease-lost")
+
+
+def test_a_second_grant_carries_on_what_the_first_one_opened(approved):
+    run(approved, "%load_secure weights/base as state")
+    run(approved, '%grant request weights/base --for 1h --reason "again"')
+    second = approved.world.approve_next()
+    session = approved.face.session
+    session.bind(session.refresh(second))
+    first = session.opened[0].grant
+    approved.world.approver.revoke(first, "stop")
+    wait_for(lambda: session.opened[0].grant == second)
+    assert not approved.shell.user_ns["state"]["w"].isnan().any()
+
+
+def test_loading_and_unloading_twice_is_once(notebook):
+    extension.load(notebook.shell)
+    assert face_module.face() is notebook.face
+    aisec.unload_ipython_extension(notebook.shell)
+    aisec.unload_ipython_extension(notebook.shell)
+    assert "load_secure" not in notebook.shell.magics_manager.magics["line"]
+    aisec.load_ipython_extension(notebook.shell)
+    assert "load_secure" in notebook.shell.magics_manager.magics["line"]
+
+
+def test_asking_from_a_script_says_where_to_ask(monkeypatch):
+    monkeypatch.setattr(face_module, "_face", None)
+    monkeypatch.setattr("IPython.get_ipython", lambda: None)
+    with pytest.raises(AisecError) as raised:
+        face_module.face()
+    assert raised.value.code == "not-in-a-notebook"
+
+
+def test_a_function_loads_the_extension_by_itself(notebook):
+    extension.unload(notebook.shell)
+    assert face_module.face().shell is notebook.shell
+
+
+def test_the_package_is_light_and_says_what_it_has():
+    code = (
+        "import sys, jupyter_aisec\n"
+        "heavy = {'torch', 'pandas', 'IPython', 'requests', 'cryptography', 'numpy'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        "assert jupyter_aisec.__version__\n"
+        "assert {'load', 'save', 'open', 'request'} <= set(dir(jupyter_aisec))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        aisec.nothing  # noqa: B018

@@ -1,0 +1,254 @@
+"""The keeper's relay, served in this process, with a kernel that goes through it."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import threading
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+import requests
+import torch
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application
+
+from jupyter_aisec.errors import (
+    AisecError,
+    BrokerUnreachableError,
+    NotFoundError,
+    RefusedError,
+    SealError,
+)
+from jupyter_aisec.ids import new_id
+from jupyter_aisec.kernel import extension
+from jupyter_aisec.kernel import face as face_module
+from jupyter_aisec.kernel.desk import KeeperDesk
+from jupyter_aisec.kernel.folder import RelayFolder
+from jupyter_aisec.kernel.guardian import Guardian
+from jupyter_aisec.kernel.observer import Observer
+from jupyter_aisec.kernel.relay import Keeping, relay_routes
+from jupyter_aisec.people.dsse import Envelope
+from jupyter_aisec.provenance.facts import Observation
+
+from .test_walk_ordinary import TRAIN, run
+
+GRANT = "grant_01ARZ3NDEKTSV4RRFFQ69G5FAV"
+SEAL_ID = "seal_01ARZ3NDEKTSV4RRFFQ69G5FAV"
+
+
+class Relay:
+    """The relay in a thread; what it was told stays to be looked at."""
+
+    def __init__(self, person, seat):
+        self.opened, self.refused, self.killed = [], [], threading.Event()
+        self.guardian = Guardian(person, self.killed.set)
+        self.keeping = Keeping(
+            person,
+            seat=seat,
+            isolation="partial",
+            missing=("a network namespace",),
+            observer=Observer(lambda: "2026-11-22T20:35:16.250Z"),
+            guardian=self.guardian,
+            opened=lambda *what: self.opened.append(what),
+            refused=lambda *what: self.refused.append(what),
+        )
+        started = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(started)))
+        self._thread.start()
+        assert started.wait(20)
+
+    async def _serve(self, started):
+        (listener,) = bind_sockets(0, "127.0.0.1")
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server = HTTPServer(Application(relay_routes(self.keeping)))
+        server.add_socket(listener)
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        started.set()
+        await self._stop.wait()
+        server.stop()
+        await server.close_all_connections()
+
+    def close(self):
+        self.guardian.kernel_exited()
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+
+@pytest.fixture
+def relay(world, tmp_path):
+    from jupyter_aisec.kernel.desk import seat_of
+
+    made = Relay(world.researcher, seat_of({}, str(tmp_path)))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def relayed(world, shell, relay, monkeypatch):
+    """A shell whose kernel has the relay and nothing else."""
+    for name in ("AISEC_HOME", "AISEC_BROKER"):
+        monkeypatch.setenv(name, "/nowhere")
+    monkeypatch.setenv("AISEC_RELAY", relay.url)
+    extension.load(shell)
+    yield SimpleNamespace(shell=shell, face=face_module.face(), world=world, relay=relay)
+    extension.unload(shell)
+
+
+def test_the_whole_walk_over_the_relay(relayed, capsys):
+    relay = relayed.relay
+    run(relayed, '%grant request dataset/rows weights/base --for 1h --reason "over the relay"')
+    grant = relayed.world.approve_next()
+    run(relayed, "%load_secure dataset/rows as df")
+    run(relayed, "%load_secure weights/base as state")
+    assert torch.equal(relayed.shell.user_ns["state"]["b"], torch.ones(3))
+    assert [(what[0]) for what in relay.opened] == ["dataset/rows", "weights/base"]
+    run(relayed, TRAIN)
+    run(relayed, "%save_secure model as weights/relayed")
+    view = relayed.world.researcher.artifact("weights/relayed")
+    bundle = relayed.world.researcher.bundle(view.seal_id)
+    envelope = msgspec.convert(bundle["observation"], type=Envelope)
+    seen = envelope.read(Observation, Observation.payload_type, "it")
+    assert (seen.isolation, seen.person) == ("partial", "researcher")
+    run(relayed, "%provenance")
+    assert "isolation partial" in capsys.readouterr().out
+    desk = relayed.face.session.desk
+    assert desk.lease(grant).state == "active"
+    assert desk.extend(grant, 60, "more").state == "pending"
+    pending = relayed.face.session.grants()[0]
+    run(relayed, f"%grant withdraw {pending.id}")
+    run(relayed, f"%grant return {grant}")
+    assert "df" not in relayed.shell.user_ns
+    assert relay.refused == []
+
+
+def test_events_reach_the_kernel(relay):
+    events = KeeperDesk(relay.url).events()
+    heard = []
+    reading = threading.Thread(target=lambda: heard.append(next(events)))
+    reading.start()
+    while not relay.guardian._readers:
+        reading.join(0.01)
+    relay.guardian._tell({"type": "ending", "grant": "g", "why": "revoked"})
+    reading.join(20)
+    assert heard == [{"type": "ending", "grant": "g", "why": "revoked"}]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/people"),
+        ("POST", "/v1/grants"),
+        ("POST", f"/v1/grants/{GRANT}/approve"),
+        ("GET", "/keeper/anything"),
+        ("POST", "/keeper/approve"),
+    ],
+)
+def test_what_is_not_on_the_list_is_refused_and_an_event(relay, method, path):
+    answer = requests.request(method, relay.url + path, json={})
+    assert answer.status_code == 403
+    assert answer.json()["code"] == "relay-refused"
+    assert relay.refused == [(method, path)]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/keeper/bind", {"grant": GRANT}),
+        ("/keeper/observe", {}),
+        ("/keeper/request", {"artifacts": "dataset/rows"}),
+        ("/keeper/request", {"approve": True}),
+    ],
+)
+def test_what_the_keeper_cannot_read_is_malformed(relay, path, body):
+    answer = requests.post(relay.url + path, json=body)
+    assert answer.json()["code"] == "malformed"
+
+
+def test_the_brokers_refusals_come_through(relay):
+    desk = KeeperDesk(relay.url)
+    with pytest.raises(AisecError) as raised:
+        desk.withdraw(GRANT, "")
+    assert raised.value.code == "grant-unknown"
+    with pytest.raises(AisecError):
+        desk.lease(GRANT)
+
+
+def test_a_broker_that_is_away_is_said(relay, monkeypatch):
+    monkeypatch.setattr(relay.keeping.person.http, "url", "http://127.0.0.1:1")
+    answer = requests.get(relay.url + "/v1/whoami")
+    assert (answer.status_code, answer.json()["code"]) == (503, "broker-unreachable")
+
+
+def test_sealed_files_go_in_once_and_come_out_by_ranges(relay):
+    folder = RelayFolder(relay.url, "results/x", new_id("seal"))
+    data = bytes(range(256)) * 20_000
+    with folder.create("0000.sealed") as file:
+        file.write(data)
+    source = folder.source("0000.sealed")
+    assert source.size == len(data)
+    assert bytes(source.fetch(300, 5000, memoryview(b""))) == data[300:5000]
+    with pytest.raises(SealError), folder.create("0000.sealed") as file:
+        file.write(b"again")
+
+
+def test_a_kernel_that_stops_in_the_middle_leaves_nothing(relay, world):
+    folder = RelayFolder(relay.url, "results/x", new_id("seal"))
+    creating = folder.create("0000.sealed")
+    creating.__enter__().write(b"x" * 3_000_000)
+    with pytest.raises(MemoryError):
+        creating.__exit__(MemoryError, MemoryError(), None)
+    with pytest.raises(NotFoundError):
+        folder.source("0000.sealed")
+
+
+@pytest.mark.parametrize("range_", ["", "bytes=5-4", "bytes=0-99999999999", "bytes=-5"])
+def test_only_plain_ranges_are_served(relay, range_):
+    folder = RelayFolder(relay.url, "results/x", new_id("seal"))
+    with folder.create("0000.sealed") as file:
+        file.write(b"data")
+    url = f"{relay.url}{folder._path}/0000.sealed"
+    assert requests.get(url, headers={"Range": range_}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/store/results/x/{SEAL_ID}/../../etc/passwd",
+        f"/store/results/../x/{SEAL_ID}/0000.sealed",
+        f"/store/results/x/{SEAL_ID}/plain.txt",
+        "/store/etc/passwd",
+    ],
+)
+def test_nothing_but_sealed_files_of_artifacts(relay, path):
+    connection = http.client.HTTPConnection(relay.url.removeprefix("http://"))
+    connection.request("GET", path)
+    assert connection.getresponse().status == 404
+    connection.close()
+
+
+def test_a_version_that_was_never_asked_for_is_not_found(relay):
+    with pytest.raises(NotFoundError):
+        RelayFolder(relay.url, "results/never", SEAL_ID).source("0000.sealed")
+
+
+def test_a_relay_that_went_away_is_our_error():
+    folder = RelayFolder("http://127.0.0.1:1", "results/x", SEAL_ID)
+    with pytest.raises(SealError), folder.create("0000.sealed") as file:
+        file.write(b"x")
+    with pytest.raises(SealError):
+        folder.source("0000.sealed")
+    with pytest.raises(BrokerUnreachableError):
+        KeeperDesk("http://127.0.0.1:1").about()
+
+
+def test_output_keys_are_asked_for_when_the_kernel_skips_the_manifest(relay, world):
+    seal_id = world.researcher.artifact("dataset/rows").seal_id
+    assert relay.keeping.output_key("dataset/rows", seal_id)
+
+
+def test_nobody_approves_here(relayed):
+    with pytest.raises(RefusedError):
+        run(relayed, "%grant approve")
