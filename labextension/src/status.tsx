@@ -79,7 +79,7 @@ export class GrantsStatus extends GrantsWidget {
         : 'quiet';
     return (
       <span
-        className="jp-AisecGrants"
+        className="jp-AisecGrants jp-StatusBar-TextItem"
         data-level={state}
         role="button"
         tabIndex={0}

@@ -96,7 +96,8 @@ def test_what_a_browser_saves_of_marked_outputs_is_sealed(page: Page, lab: Serve
     path = lab.folder / "marked.ipynb"
     path.write_text(json.dumps(notebook))
     open_lab(page, lab, path.name)
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+    kernel = "window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel"
+    page.wait_for_function(f"{kernel}?.status === 'idle'")  # else the page asks for a kernel
     page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
     page.screenshot(path="/tmp/shot.png")
     expect(page.locator(".jp-OutputArea-output", has_text="ValueError: 4711000")).to_be_visible()
