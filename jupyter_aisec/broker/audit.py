@@ -220,7 +220,11 @@ def _columns(rows: Sequence[tuple[Any, ...]], *, as_signed: bool) -> list[Findin
             or not isinstance(digests, bytes)
             or column_digest(idx, value) != digests[32 * number : 32 * number + 32]
         ]
-        if not isinstance(digests, bytes) or len(digests) != 32 * len(values) or (as_signed and changed):
+        if (
+            not isinstance(digests, bytes)
+            or len(digests) != 32 * len(values)
+            or (as_signed and changed)
+        ):
             changed = ["digests"]
         elif len(changed) == len(values):
             changed = ["idx"]  # everything is right, at another place

@@ -131,15 +131,24 @@ def _parse_address(listen: str) -> tuple[str, int]:
 
 
 def _listen(address: tuple[str, int]) -> socket.socket:
+    """A listening socket that is TCP by name: asyncio sets TCP_NODELAY on no other.
+
+    Without it, each answer of two writes waits 40 ms for the client's acknowledgement.
+    """
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        return socket.create_server(address, family=family, backlog=128)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
     except OSError as error:
+        listener.close()
         raise UsageError(
             f"The broker cannot listen on {address[0]}:{address[1]}: {error.strerror}.",
             next="Choose another address: aisec broker start --listen 127.0.0.1:0",
             code="listen-failed",
         ) from error
+    return listener
 
 
 def _require_in_force(broker: Broker, policy: str) -> None:

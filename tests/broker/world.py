@@ -432,7 +432,9 @@ def serve(
 ) -> Iterator[tuple[Api, Broker]]:
     """A broker that serves ``site`` from a thread of this process."""
     broker = open_broker(site.home, config or Config(), clock=clock or Clock())
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
     app = make_app(broker)
     server = uvicorn.Server(uvicorn.Config(app, access_log=False, log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
