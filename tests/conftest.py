@@ -22,6 +22,9 @@ from jupyter_aisec.people.keys import SigningKey
 # `make campaign`: tests that set no number of examples of their own get many more.
 settings.register_profile("campaign", deadline=None, max_examples=2000)
 
+# Neither tests nor their processes use the keyring of whoever runs them.
+os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
+
 AISEC = (sys.executable, "-m", "jupyter_aisec.cli")
 PEOPLE = ("researcher", "approver")
 
@@ -59,7 +62,7 @@ class RunningBroker:
 
     def _environment(self, person: str | None = None) -> dict[str, str]:
         given = {name: value for name, value in os.environ.items() if "AISEC" not in name}
-        given |= {"AISEC_NO_KEYRING": "1", "AISEC_BROKER": self.url}
+        given |= {"AISEC_BROKER": self.url}
         return given if person is None else {**given, "AISEC_HOME": str(self.folder / person)}
 
     def start(self, listen: str = "127.0.0.1:0") -> None:
@@ -102,14 +105,6 @@ def _running(folder: Path) -> Iterator[RunningBroker]:
         yield broker
     finally:
         broker.stop()
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _no_keyring() -> Iterator[None]:
-    """Tests never write to the keyring of whoever runs them."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("AISEC_NO_KEYRING", "1")
-        yield
 
 
 @pytest.fixture(scope="module")

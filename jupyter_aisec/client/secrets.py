@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FileSecrets", "KeyringSecrets", "Secrets", "choose_secrets", "write_private"]
 
-NO_KEYRING = "AISEC_NO_KEYRING"
+# keyring's own switch, for whoever wants files although there is a keyring.
+_USE_FILES = "Set PYTHON_KEYRING_BACKEND=keyring.backends.null.Keyring to keep secrets in files."
 
 
 class Secrets(Protocol):
@@ -91,7 +92,7 @@ class KeyringSecrets:
         if self.read(name) != value:
             raise KeyStoreError(
                 f"The OS keyring took the secret {name!r} but does not give it back.",
-                next=f"Set {NO_KEYRING}=1 to keep secrets in files of mode 0600 instead.",
+                next=_USE_FILES,
                 code="keyring-drops",
             )
 
@@ -105,7 +106,7 @@ class KeyringSecrets:
         except Exception as error:  # every backend raises errors of its own
             raise KeyStoreError(
                 f"Could not {verb} the OS keyring ({type(error).__name__}).",
-                next=f"Unlock it, or set {NO_KEYRING}=1 to keep secrets in files of mode 0600.",
+                next=f"Unlock it. {_USE_FILES}",
                 code="keyring-failed",
             ) from None  # a backend's error may quote the secret
 
@@ -115,7 +116,7 @@ def choose_secrets(folder: Path) -> Secrets:
     files = FileSecrets(folder)
     if folder.is_dir() and any(folder.iterdir()):
         return files
-    backend = None if os.environ.get(NO_KEYRING) else _working_keyring()
+    backend = _working_keyring()
     if backend is None:
         return files
     return KeyringSecrets(backend, f"jupyter-aisec {folder.parent}")

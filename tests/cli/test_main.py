@@ -17,7 +17,6 @@ NOUNS = ("broker", "person", "key", "artifact", "grant", "run", "audit", "policy
 @pytest.fixture(autouse=True)
 def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AISEC_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("AISEC_NO_KEYRING", "1")
     monkeypatch.setenv("AISEC_BROKER", "http://127.0.0.1:1")  # nothing listens there
 
 
@@ -60,7 +59,7 @@ def test_a_refusal_is_code_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["whoami", "--json"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert json.loads(err)["code"] == "not-logged-in"
+    assert json.loads(err)["code"] == "broker-unreachable"
 
 
 @pytest.mark.parametrize(
@@ -133,4 +132,4 @@ def test_as_a_module_it_is_the_command() -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert "next: Log in" in done.stderr
+    assert "next: Start one with `aisec broker start`" in done.stderr

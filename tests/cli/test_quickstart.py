@@ -27,7 +27,7 @@ def running(folder: Path) -> Iterator[dict[str, Any]]:
     environment = {name: value for name, value in os.environ.items() if "AISEC" not in name}
     process = subprocess.Popen(
         [*AISEC, "quickstart", "--no-lab", "--json", "--home", str(folder)],
-        env={**environment, "AISEC_NO_KEYRING": "1"},
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
