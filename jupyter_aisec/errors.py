@@ -10,7 +10,7 @@
     ├── SignatureError              a signature that does not verify, or by the wrong key
     ├── LedgerError                 the log and its signed checkpoints disagree
     │   ├── ProofError              an inclusion or consistency proof that does not verify
-    │   └── TamperedError           a stored row that is not what was logged (names table, row, column)
+    │   └── TamperedError           a stored row that is not what was logged (table, row, column)
     ├── SealError                   a sealed file or artifact that cannot be opened
     │   ├── SealBrokenError         changed, truncated, reordered or swapped ciphertext
     │   └── WrongKeyError           a key that is not the one the manifest commits to

@@ -33,7 +33,8 @@ def parse_time(text: str) -> datetime:
         return datetime.fromisoformat(text)
     except ValueError:
         raise MalformedError(
-            f"{text[:40]!r} is not a time like 2026-11-22T20:35:16.250Z (RFC 3339, UTC, milliseconds)."
+            f"{text[:40]!r} is not a time like 2026-11-22T20:35:16.250Z "
+            "(RFC 3339, UTC, milliseconds)."
         ) from None
 
 

