@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 import typer
 
+from jupyter_aisec.cli import isolation
 from jupyter_aisec.cli.output import Json, emit, table
 from jupyter_aisec.client import Home, PersonClient
 from jupyter_aisec.errors import AisecError
@@ -88,16 +89,7 @@ def _broker(home: Home) -> Iterator[Finding]:
     except AisecError as error:
         yield Finding(name="broker", state="fail", detail=error.what, next=error.next)
         return
-    url = urlsplit(client.http.url)
-    if url.scheme == "http" and url.hostname not in ("localhost", "127.0.0.1", "::1"):
-        yield Finding(
-            name="broker",
-            state="warn",
-            detail=f"{client.http.url} is not encrypted on its way",
-            next="Put TLS in front of it and use https.",
-        )
-    else:
-        yield Finding(name="broker", state="ok", detail=f"{origin} at {client.http.url}")
+    yield _transport(client.http.url, origin)
     try:
         who = client.whoami()
         checkpoint = client.checkpoint()
@@ -112,10 +104,24 @@ def _broker(home: Home) -> Iterator[Finding]:
     )
 
 
-def _isolation() -> Iterator[Finding]:
-    from jupyter_aisec.cli.isolation import probe
+def _transport(url: str, origin: str) -> Finding:
+    parts = urlsplit(url)
+    if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        return Finding(
+            name="broker",
+            state="warn",
+            detail=f"{url} is not encrypted on its way",
+            next="Put TLS in front of it and use https.",
+        )
+    return Finding(name="broker", state="ok", detail=f"{origin} at {url}")
 
-    level = probe()
+
+def _isolation() -> Iterator[Finding]:
+    try:
+        level = isolation.probe()
+    except AisecError as error:
+        yield Finding(name="isolation", state="warn", detail=error.what, next=error.next)
+        return
     yield Finding(
         name="isolation",
         state="ok" if level.name == "full" else "warn",

@@ -11,7 +11,7 @@ from jupyter_aisec.confine import Confinement, Level, secrets
 from jupyter_aisec.confine.environment import split
 from jupyter_aisec.errors import AisecError, ConfinementError
 
-__all__ = ["probe"]
+__all__ = ["probe", "prove"]
 
 _PROBE_SECONDS = 60.0
 
@@ -19,7 +19,8 @@ _PROBE_SECONDS = 60.0
 def probe() -> Level:
     """The level that a secure kernel would prove here; raises ConfinementError."""
     # A confinement forks, which is only safe before threads and credentials exist.
-    arguments = [sys.executable, "-m", "jupyter_aisec.cli.isolation"]
+    program = "from jupyter_aisec.cli.isolation import prove; prove()"
+    arguments = [sys.executable, "-c", program]
     try:
         done = subprocess.run(
             arguments,
@@ -33,22 +34,19 @@ def probe() -> Level:
     except (subprocess.SubprocessError, ValueError) as error:
         raise ConfinementError(
             "The confinement could not be tried here.",
-            next=f"Run `{sys.executable} -m jupyter_aisec.cli.isolation` to see why.",
+            next=f"See why: `{sys.executable} -c '{program}'`.",
             code="confinement-untried",
         ) from error
     return Level(found["name"], tuple(found["missing"]))
 
 
-def _prove() -> Level:
+def prove() -> None:
+    """Make a confinement from this process, and print its level as JSON; for :func:`probe`."""
     try:
         confined = Confinement(hide=secrets(os.environ)).start(lambda _: 0)
     except AisecError as error:
-        return Level("none", (error.what,))
-    confined.wait()
-    confined.close()
-    return confined.level
-
-
-if __name__ == "__main__":
-    level = _prove()
-    print(json.dumps({"name": level.name, "missing": level.missing}))  # noqa: T201
+        found = Level("none", (error.what,))
+    else:
+        found = confined.level
+        confined.close()
+    sys.stdout.write(json.dumps({"name": found.name, "missing": found.missing}))

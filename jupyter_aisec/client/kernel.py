@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 import requests
@@ -43,10 +44,17 @@ COVERED = ("@method", "@path", "@query", "content-digest", "aisec-action")
 
 
 class KernelAuth(AuthBase):
-    """Signs each request that carries an action id; the rest pass as they are."""
+    """Signs each request that carries an action id; the rest pass as they are.
 
-    def __init__(self, key: SigningKey, bearer: BearerAuth | None = None) -> None:
+    ``beneath`` is the path of the base URL: a relay or a proxy takes it away, so the
+    signature is over what is left of the path, as the broker sees it.
+    """
+
+    def __init__(
+        self, key: SigningKey, bearer: BearerAuth | None = None, *, beneath: str = ""
+    ) -> None:
         key_id = key.public.key_id
+        self._beneath = beneath
         self._key_id = key_id
         self._bearer = bearer
         self._signer = HTTPMessageSigner(
@@ -56,14 +64,17 @@ class KernelAuth(AuthBase):
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if ACTION_HEADER in request.headers:
+            seen = request.copy()  # as the broker sees it
+            seen.url = (seen.url or "").replace(self._beneath, "", 1)
             self._signer.sign(
-                request,
+                seen,
                 key_id=self._key_id,
                 label=LABEL,
                 tag=TAG,
                 covered_component_ids=COVERED,
                 body=_content(request),
             )
+            request.headers.update(seen.headers)
         return request if self._bearer is None else self._bearer(request)
 
     def __repr__(self) -> str:
@@ -125,7 +136,8 @@ class KernelClient:
         self.key = key
         self.release_key = release_key
         self.trust = trust
-        self.http = Http(url, auth=KernelAuth(key, bearer), repeatable_posts=True)
+        auth = KernelAuth(key, bearer, beneath=urlsplit(url).path.rstrip("/"))
+        self.http = Http(url, auth=auth, repeatable_posts=True)
 
     def __repr__(self) -> str:
         return f"<KernelClient {self.key.public.key_id[:19]}… at {self.http.url}>"
