@@ -18,8 +18,8 @@ from ulid import ULID
 from jupyter_aisec.client.events import parse_events
 from jupyter_aisec.client.http import Http
 from jupyter_aisec.client.views import GrantView, Lease, as_view
-from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.ledger.trust import Trust
+from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.people.keys import PublicKey
 
 if TYPE_CHECKING:
