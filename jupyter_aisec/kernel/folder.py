@@ -78,7 +78,7 @@ class RelayFolder:
         parts = urlsplit(self._relay)
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_SECONDS)
         try:
-            connection.putrequest("PUT", f"{self._path}/{name}")
+            connection.putrequest("PUT", f"{parts.path}{self._path}/{name}")
             connection.putheader("Transfer-Encoding", "chunked")
             connection.endheaders()
             body = io.BufferedWriter(cast(io.RawIOBase, _Chunks(connection)), _BUFFER)

@@ -110,7 +110,7 @@ def test_several_files_as_bytes(approved):
         ("%load_secure dataset/rows as x --into nothing", "variable-unknown"),
         ("%load_secure dataset/rows as x --format dataset", "package-missing"),
         ("%load_secure dataset/other as x", "no-grant"),
-        ("%load_secure dataset/rows as x --version 99", "artifact-unknown"),
+        ("%load_secure dataset/rows as x --version 99", "version-unknown"),
         ("aisec.open('dataset/rows')", "file-path-invalid"),
         ("aisec.request('dataset/never', for_='1h', reason='x')", "artifact-unknown"),
         ("%provenance run_01ARZ3NDEKTSV4RRFFQ69G5FAV", "run-unknown"),
