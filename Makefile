@@ -124,7 +124,7 @@ $(DONE)/labextension: $(LAB_SOURCES) $(DONE)/node-modules
 
 $(DONE)/installed: $(COPIED) $(DONE)/labextension
 	$(say) "Installing this checkout, so that Jupyter finds its extensions and kernel"
-	$(PIP) install -qq --no-deps --no-build-isolation -e .
+	SKIP_JUPYTER_BUILDER=1 $(PIP) install -qq --no-deps --no-build-isolation -e .
 	touch $@
 
 $(DONE)/chromium: | $(DONE)/venv
