@@ -28,6 +28,7 @@ from jupyter_aisec.broker.service import Broker
 
 __all__ = ["make_app"]
 
+_PROBLEM = {"$ref": "#/components/schemas/Problem"}
 _ERRORS = {
     400: "The request cannot be read.",
     401: "Who is asking is not known, or not whom they say.",
@@ -83,7 +84,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             for operation in methods.values():
                 for status, response in operation["responses"].items():
                     if status >= "400":
-                        response["content"] = {MEDIA_TYPE: response["content"]["application/json"]}
+                        response["content"] = {MEDIA_TYPE: {"schema": _PROBLEM}}
         app.openapi_schema = document
     return app.openapi_schema
 

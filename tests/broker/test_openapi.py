@@ -33,7 +33,11 @@ def test_every_route_answers_as_it_is_described(recorded: Recorded) -> None:
         headers = {"Authorization": f"Bearer {api.token('approver')}"}
         operations = [found.ok() for found in schema.get_all_operations()]
         assert len(operations) > 25
-        for operation in operations:
+        modes = [(operation, GenerationMode.POSITIVE) for operation in operations]
+        modes += [
+            (operation, GenerationMode.NEGATIVE) for operation in operations if operation.body
+        ]
+        for operation, mode in modes:
 
             @settings(
                 max_examples=8,
@@ -42,7 +46,7 @@ def test_every_route_answers_as_it_is_described(recorded: Recorded) -> None:
                 database=None,
                 suppress_health_check=list(HealthCheck),
             )
-            @given(case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE))
+            @given(case=operation.as_strategy(generation_mode=mode))
             def check(case: schemathesis.Case) -> None:
                 case.call_and_validate(base_url=api.url, headers=headers, checks=CHECKS)
 
