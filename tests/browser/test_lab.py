@@ -67,44 +67,80 @@ def test_the_status_bar_follows_a_grant_from_request_to_countdown(
     expect(item).to_have_text("no grants")
 
 
+def cell(id_: str, source: str) -> dict[str, Any]:
+    return {
+        "cell_type": "code",
+        "id": id_,
+        "metadata": {},
+        "execution_count": None,
+        "outputs": [],
+        "source": source,
+    }
+
+
+def run_notebook(page: Page, lab: Server, kernel: str, *cells: dict[str, Any]) -> Path:
+    """Open a new notebook in the lab and begin to run all its cells."""
+    spec = {"name": kernel, "display_name": kernel, "language": "python"}
+    notebook = {
+        "cells": cells,
+        "metadata": {"kernelspec": spec},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    path = lab.folder / f"{kernel}.ipynb"
+    path.write_text(json.dumps(notebook))
+    open_lab(page, lab, path.name)
+    found = "window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel"
+    page.wait_for_function(f"{found}?.status === 'idle'")  # else the page asks for a kernel
+    page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    return path
+
+
+def save(page: Page, path: Path) -> str:
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    expect(page.locator(".jp-Dialog")).to_have_count(0)
+    return path.read_text()
+
+
 def test_what_a_browser_saves_of_marked_outputs_is_sealed(page: Page, lab: Server) -> None:
     """The joining of streams and all else that the page does to outputs, by the page itself."""
-
-    def cell(id_: str, source: str) -> dict[str, Any]:
-        return {
-            "cell_type": "code",
-            "id": id_,
-            "metadata": {},
-            "execution_count": None,
-            "outputs": [],
-            "source": source,
-        }
-
-    cells = [
+    path = run_notebook(
+        page,
+        lab,
+        "marking",
         cell("before", "print('a plain card')"),
         cell("mixed", "print('early', flush=True); state['opened'] = True; print(4711 * 1000)"),
         cell("shown", "print(4711 * 1000)\n4711 * 1000"),
         cell("error", "raise ValueError(4711 * 1000)"),
-    ]
-    kernelspec = {"name": "marking", "display_name": "Marking", "language": "python"}
-    notebook = {
-        "cells": cells,
-        "metadata": {"kernelspec": kernelspec},
-        "nbformat": 4,
-        "nbformat_minor": 5,
-    }
-    path = lab.folder / "marked.ipynb"
-    path.write_text(json.dumps(notebook))
-    open_lab(page, lab, path.name)
-    kernel = "window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel"
-    page.wait_for_function(f"{kernel}?.status === 'idle'")  # else the page asks for a kernel
-    page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
-    page.screenshot(path="/tmp/shot.png")
+    )
     expect(page.locator(".jp-OutputArea-output", has_text="ValueError: 4711000")).to_be_visible()
     expect(page.locator(".jp-OutputArea-output", has_text="4711000")).to_have_count(4)
-    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
-    text = path.read_text()
+    text = save(page, path)
     assert "4711000" not in text
     assert "a plain card" in text
     assert text.count(f'"{MIME_TYPE}"') == 4
-    expect(page.locator(".jp-Dialog")).to_have_count(0)
+
+
+def test_what_a_secure_kernel_shows_is_live_in_the_page_and_sealed_in_the_file(
+    page: Page, lab: Server, broker: RunningBroker, approver: PersonClient, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.txt").write_text("patient 4711")
+    source = str(tmp_path / "rows.txt")
+    broker.run("artifact", "seal", source, "dataset/rows", person="researcher").check_returncode()
+    path = run_notebook(
+        page,
+        lab,
+        "aisec",
+        cell("ask", '%grant request dataset/rows --for 1h --reason "A look"'),
+        cell("load", "%load_secure dataset/rows as rows --format bytes"),
+        cell("show", "print(rows)\nrows"),
+    )
+    item = page.locator(".jp-AisecGrants")
+    expect(item).to_have_text("1 waiting")
+    (grant,) = [view for view in approver.grants("pending") if view.reason == "A look"]
+    approver.approve(grant.id)
+    expect(page.locator(".jp-OutputArea-output", has_text="patient 4711")).to_have_count(2)
+    expect(item).to_contain_text("grant 59:")
+    text = save(page, path)
+    assert "4711" not in text
+    assert text.count(f'"{MIME_TYPE}"') >= 2
