@@ -1,0 +1,160 @@
+"""Ends in processes of their own: a cell that will not stop takes its process with it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from jupyter_aisec.errors import BrokerUnreachableError, RefusedError
+from jupyter_aisec.kernel.ending import end_grant
+from jupyter_aisec.record import Recorder
+
+STUBBORN = """
+import json, sys, threading, time
+from types import SimpleNamespace
+from IPython.core.interactiveshell import InteractiveShell
+from jupyter_aisec.kernel.ending import end_grant
+from jupyter_aisec.record import Recorder
+
+shell = InteractiveShell.instance()
+recorder = Recorder()
+recorder.install(shell)
+said = []
+def ended(*what):
+    print(json.dumps(what), flush=True)
+memory = SimpleNamespace(wipe=lambda why: print(json.dumps(["wipe", why]), flush=True))
+opened = SimpleNamespace(grant="g", artifact="a", variables={}, memory=memory)
+session = SimpleNamespace(
+    opened=[opened], bound={"g": None}, views={}, closed={}, recorder=recorder,
+    key=SimpleNamespace(public=SimpleNamespace(key_id="k")), desk=SimpleNamespace(ended=ended),
+)
+shell.user_ns["started"] = started = threading.Event()
+def end():
+    started.wait()
+    end_grant(session, "g", "expired", user_ns=shell.user_ns, keep=lambda: None, stop_seconds=1)
+threading.Thread(target=end).start()
+shell.run_cell('''
+import time
+started.set()
+while True:
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        pass
+''')
+"""
+
+
+def test_a_cell_that_will_not_stop_ends_with_its_process(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", STUBBORN],
+        capture_output=True,
+        timeout=60,
+        env={"IPYTHONDIR": str(tmp_path), "PATH": "/usr/bin"},
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        ["wipe", "expired"],
+        ["g", "k", "exited"],
+    ]
+
+
+class Session:
+    """All that an end needs of a session, with one artifact open."""
+
+    def __init__(self):
+        self.wiped, self.told = [], []
+        memory = SimpleNamespace(wipe=self.wiped.append)
+        self.recorder = Recorder()
+        self.user_ns = {"df": object(), "other": object()}
+        variables = {"df": id(self.user_ns["df"]), "other": 0, "gone": 1}
+        self.opened = [
+            SimpleNamespace(
+                grant="g", artifact="a", version=1, variables=variables, memory=memory, entry=1
+            )
+        ]
+        self.bound, self.views, self.closed = {"g": None}, {}, {}
+        self.key = SimpleNamespace(public=SimpleNamespace(key_id="k"))
+        self.desk = SimpleNamespace(ended=lambda *what: self.told.append(what))
+
+    def end(self, **options):
+        end_grant(
+            self, "g", "expired", **{"user_ns": self.user_ns, "keep": lambda: None, **options}
+        )
+
+
+def test_variables_that_name_something_else_by_now_stay():
+    session = Session()
+    session.end()
+    assert list(session.user_ns) == ["other"]
+    assert session.wiped == ["expired"]
+    assert session.told == [("g", "k", "wiped")]
+    assert (session.opened, session.bound) == ([], {})
+
+
+def test_what_cannot_be_kept_does_not_stop_the_wipe(capsys):
+    session = Session()
+
+    def keep():
+        raise RefusedError("No such name.")
+
+    session.end(keep=keep)
+    assert session.wiped == ["expired"]
+    assert "No such name." in capsys.readouterr().err
+
+
+def test_a_broker_that_is_away_does_not_stop_the_wipe():
+    session = Session()
+
+    def ended(*what):
+        raise BrokerUnreachableError("away")
+
+    session.desk.ended = ended
+    session.end()
+    assert session.wiped == ["expired"]
+
+
+@pytest.mark.parametrize(
+    ("state", "artifacts", "refused"),
+    [("ended", ("a",), False), ("active", ("b",), False), ("active", ("a",), True)],
+    ids=["another that ended", "another artifact", "another that is refused"],
+)
+def test_no_other_grant_carries_it_on(state, artifacts, refused):
+    session = Session()
+    session.bound["other"] = None
+    session.bound["unseen"] = None
+    session.views["other"] = SimpleNamespace(state=state, artifacts=artifacts)
+
+    def keys(*what, **more):
+        raise RefusedError("no")
+
+    session.client = SimpleNamespace(keys=keys)
+    session.end()
+    assert session.wiped == ["expired"]
+
+
+def test_the_running_cell_is_interrupted(shell):
+    session = Session()
+    session.recorder.install(shell)
+    started = threading.Event()
+    shell.user_ns.update(started=started, time=time)
+
+    def end():
+        started.wait()
+        session.end()
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    result = shell.run_cell("started.set()\nwhile True:\n    time.sleep(0.01)")
+    ending.join()
+    session.recorder.remove(shell)
+    assert isinstance(result.error_in_exec, KeyboardInterrupt)
+    assert session.wiped == ["expired"]
