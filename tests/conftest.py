@@ -18,6 +18,7 @@ from hypothesis import settings
 from jupyter_aisec.cli import main
 from jupyter_aisec.client import Account, Home, PersonClient
 from jupyter_aisec.people.keys import SigningKey
+from tests.scripted import Scripted, serving
 
 # `make campaign`: tests that set no number of examples of their own get many more.
 settings.register_profile("campaign", deadline=None, max_examples=2000)
@@ -127,3 +128,10 @@ def researcher(broker: RunningBroker) -> PersonClient:
 @pytest.fixture
 def approver(broker: RunningBroker) -> PersonClient:
     return broker.client("approver")
+
+
+@pytest.fixture
+def scripted() -> Iterator[Scripted]:
+    """A server at a free port that answers what a test tells it to."""
+    with serving() as server:
+        yield server

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from jupyter_aisec.cli import main
-from jupyter_aisec.client import Home, PersonClient
+from jupyter_aisec.client import Home, PersonClient, RunView
 from jupyter_aisec.grants.policy import DEFAULT_POLICY_TEXT
 from tests.conftest import RunningBroker
 
@@ -248,3 +248,22 @@ def test_doctor_finds_what_is_missing(aisec: Aisec, monkeypatch: pytest.MonkeyPa
     said = aisec("researcher", "doctor", "--json")
     assert said.code == 1
     assert {one["name"]: one["state"] for one in said.json}["broker"] == "fail"
+
+
+def test_runs_are_listed_and_shown(aisec: Aisec, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunView(
+        run="run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        grant="grant_1",
+        kernel="sha256:00",
+        seal_ids=("seal_1",),
+        differences=0,
+        statement_sha256="00",
+        entry=7,
+        at="2026-11-22T20:35:16.250Z",
+    )
+    assert aisec("researcher", "run", "list", "--json").json == []
+    monkeypatch.setattr(PersonClient, "runs", lambda _: (run,))
+    monkeypatch.setattr(PersonClient, "run", lambda *_: run)
+    assert run.run in aisec("researcher", "run", "list").out
+    assert "statement_sha256  00" in aisec("researcher", "run", "show", run.run).out
+    assert aisec("researcher", "run", "show", run.run, "--json").json["entry"] == 7

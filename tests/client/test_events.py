@@ -6,8 +6,7 @@ from jupyter_aisec.client import events as module
 from jupyter_aisec.client.events import follow, parse_events
 from jupyter_aisec.client.http import Http
 from jupyter_aisec.errors import BrokerUnreachableError
-
-from .conftest import Answer, Scripted
+from tests.scripted import Answer, Scripted
 
 
 def stream(*indexes: int, cut: int = 0) -> Answer:

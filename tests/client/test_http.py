@@ -21,8 +21,7 @@ from jupyter_aisec.errors import (
     TamperedError,
     UsageError,
 )
-
-from .conftest import Answer, Scripted, problem
+from tests.scripted import Answer, Scripted, problem
 
 TOKEN = "very-secret-token"
 

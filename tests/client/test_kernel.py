@@ -36,8 +36,7 @@ from jupyter_aisec.people import dsse
 from jupyter_aisec.people.canonical import canonical
 from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.sealed.release import ReleaseKey, release_info, seal_key
-
-from .conftest import Answer, Got, Scripted
+from tests.scripted import Answer, Got, Scripted
 
 BROKER = SigningKey.generate()
 LOG = NoteSigner("log.example", SigningKey.generate())

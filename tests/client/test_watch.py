@@ -21,8 +21,7 @@ from jupyter_aisec.ledger import (
 )
 from jupyter_aisec.ledger.trust import Trust
 from jupyter_aisec.people.keys import SigningKey
-
-from .conftest import Answer, Got, Scripted
+from tests.scripted import Answer, Got, Scripted
 
 KEY = SigningKey.generate()
 SIGNER = NoteSigner("log.example", KEY)

@@ -23,14 +23,13 @@ from jupyter_aisec.errors import AisecError
 from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.sealed import DataKey, UrlFolder, open_artifact
 from jupyter_aisec.sealed.release import ReleaseKey
-from tests.client.conftest import Answer, Scripted
 from tests.conftest import RunningBroker
 from tests.faults.make_docs import DOCS, faults, page
+from tests.scripted import Answer, Scripted
 
 ROWS = {row["id"]: row for row in faults()}
 MANY_SEGMENTS = os.urandom(3 * 1024**2 + 5)
 Process = subprocess.CompletedProcess[str]
-pytest_plugins = ("tests.client.conftest",)
 
 
 class Row:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
 import msgspec
-import pytest
 
 
 class Got(NamedTuple):
@@ -66,12 +66,14 @@ class Scripted:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
 
-@pytest.fixture
-def scripted() -> Iterator[Scripted]:
+@contextmanager
+def serving() -> Iterator[Scripted]:
     scripted = Scripted()
     thread = threading.Thread(target=scripted.server.serve_forever, args=(0.02,))
     thread.start()
-    yield scripted
-    scripted.server.shutdown()
-    thread.join()
-    scripted.server.server_close()
+    try:
+        yield scripted
+    finally:
+        scripted.server.shutdown()
+        thread.join()
+        scripted.server.server_close()
