@@ -63,7 +63,6 @@ def _record(
     broker: Broker, state: State, facts: Record, record: Envelope, observation: Envelope | None
 ) -> bytes:
     ledger, keys = broker.ledger, broker.keys
-    kernel = state.kernels.get(facts.kernel)
     bundles: list[bytes] = []
 
     def rows(logged: Logged) -> list[BundleRow]:
@@ -75,7 +74,7 @@ def _record(
         failpoint("run.bundled")
         return [BundleRow(facts.output.seal_id, bundles[0])]
 
-    person = kernel.person if kernel else ""
+    person = state.kernels[facts.kernel].person  # its signature was checked with its key
     with broker.noting_refusals(person, "record", facts.run):
         run = sign_run(ledger.entries, record, observation, keys.broker)
         failpoint("run.signed")
