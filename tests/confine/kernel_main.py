@@ -24,7 +24,7 @@ def serve(outside: Outside) -> Service:
     from tornado.web import RequestHandler
 
     seen: list[str] = []
-    record = Path(os.environ["AISEC_TOKEN"]) if "observe" in sys.argv else None
+    record = Path(outside.environment["AISEC_TOKEN"]) if "observe" in sys.argv else None
 
     class Hello(RequestHandler):
         def get(self) -> None:

@@ -571,21 +571,6 @@ def environment_of_this_process(outside):
         raise OSError(errno.EACCES, "no secret in it")
 
 
-@way
-def heap_of_this_process(outside):
-    """The token was never in this process image."""
-    with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", 0) as memory:
-        for line in maps:
-            place, rights = line.split()[:2]
-            if "[heap]" not in line and "[stack]" not in line:
-                continue
-            start, end = (int(part, 16) for part in place.split("-"))
-            memory.seek(start)
-            if b"hun" + b"ter2" in memory.read(end - start) and rights:
-                return "found"
-    raise OSError(errno.EACCES, "not there")
-
-
 # -- what must work ----------------------------------------------------------------------------
 
 
