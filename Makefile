@@ -53,10 +53,8 @@ lint: setup-dev ## Ruff, mypy, eslint, prettier
 bench: setup-dev ## Measure, and write docs/benchmarks.md
 	$(PY) -m tests.benchmarks
 
-campaign: setup-dev ## The tests again and again, with many more random cases (hours)
-	for round in 1 2 3 4 5; do \
-		$(PY) -m pytest -n $(WORKERS) --dist loadfile --hypothesis-profile=campaign $(ARGS); \
-	done
+campaign: setup-dev ## The long searches at full length, told in docs/campaign.md (hours)
+	$(PY) -m tests.campaign
 
 build: $(DONE)/dev $(DONE)/labextension ## Wheel and sdist in dist/
 	$(PY) -m build --no-isolation

@@ -18,10 +18,12 @@ from hypothesis import settings
 from jupyter_aisec.cli import main
 from jupyter_aisec.client import Account, Home, PersonClient
 from jupyter_aisec.people.keys import SigningKey
+from tests.effort import examples
 from tests.scripted import Scripted, serving
 
-# `make campaign`: tests that set no number of examples of their own get many more.
-settings.register_profile("campaign", deadline=None, max_examples=2000)
+# A loaded machine is not a slow test.
+settings.register_profile("here", deadline=None, max_examples=examples(60))
+settings.load_profile("here")
 
 # Neither tests nor their processes use the keyring of whoever runs them.
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"

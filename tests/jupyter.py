@@ -67,7 +67,6 @@ def running_server(
     environment = {
         **given,
         "AISEC_HOME": str(base / "home"),
-        "AISEC_NO_KEYRING": "1",
         "HOME": str(base),
         "JUPYTER_CONFIG_DIR": str(base / "config"),
         "JUPYTER_DATA_DIR": str(base / "data"),

@@ -13,6 +13,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.broker.world import Recorded
+from tests.effort import examples
 
 # A stream without an end, and paths of slashes, which schemathesis never makes: both have
 # tests of their own.
@@ -40,7 +41,7 @@ def test_every_route_answers_as_it_is_described(recorded: Recorded) -> None:
         for operation, mode in modes:
 
             @settings(
-                max_examples=8,
+                max_examples=examples(8),
                 deadline=None,
                 derandomize=True,
                 database=None,

@@ -21,6 +21,7 @@ from jupyter_aisec.ledger import (
 )
 from jupyter_aisec.ledger.trust import Trust
 from jupyter_aisec.people.keys import SigningKey
+from tests.effort import examples
 from tests.scripted import Answer, Got, Scripted
 
 KEY = SigningKey.generate()
@@ -69,7 +70,7 @@ def log(scripted: Scripted, home: Home) -> Log:
 
 
 @given(st.integers(1, 70_000), st.data())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 def test_proofs_made_from_tiles_are_those_of_the_tree(size: int, data: st.DataObject) -> None:
     old = data.draw(st.integers(0, size))
     tree = BIG

@@ -15,6 +15,7 @@ from jupyter_aisec.client.views import ApprovalView, GrantView
 from jupyter_aisec.kernel.card import Card, headline, render_html, render_text, visible
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.times import format_time
+from tests.effort import examples
 
 NOW = datetime.fromisoformat("2026-11-22T20:00:00+00:00")
 ENVELOPE = Envelope(payload=b"", payload_type="", signatures=())
@@ -86,7 +87,7 @@ def tags(text):
     return parser.tags
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.text(max_size=60), st.text(max_size=60), st.sampled_from(["pending", "active", "<b>"]))
 def test_hostile_text_is_text(reason, name, state):
     plain = render_html(view(state="ended"), NOW, "warning")

@@ -20,6 +20,7 @@ from jupyter_aisec.provenance import (
     SeenCell,
     compare,
 )
+from tests.effort import examples
 
 AT = "2026-11-22T09:00:00.000Z"
 
@@ -189,7 +190,7 @@ TEXT = st.text(alphabet="abc", max_size=8)
 
 
 @given(TEXT, TEXT)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_only_equal_accounts_agree(inside: str, outside: str) -> None:
     found = compare(_record(inside), _observation(outside), ())
     assert (found == ()) == (inside == outside)

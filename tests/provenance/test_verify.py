@@ -29,6 +29,7 @@ from jupyter_aisec.provenance import (
 from jupyter_aisec.provenance.bundle import SeenCheckpoint
 from jupyter_aisec.provenance.statement import STATEMENT_TYPE
 from jupyter_aisec.provenance.verify import CHECKS
+from tests.effort import examples
 from tests.provenance.forger import NAMES, first_failed, replace, verify
 from tests.provenance.world import ORIGIN, Walked
 
@@ -64,7 +65,7 @@ def test_a_failure_is_raised_by_its_number_and_name(walked: Walked) -> None:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_any_flipped_bit_of_the_bundle_is_noticed(walked: Walked, data: st.DataObject) -> None:
     raw = bytearray(walked.bundle)
     raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
@@ -79,7 +80,7 @@ PLACES = [
 
 @pytest.mark.parametrize("part", PLACES)
 @given(st.data())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 def test_any_changed_value_of_a_part_is_noticed(
     walked: Walked, part: str, data: st.DataObject
 ) -> None:

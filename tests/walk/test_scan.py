@@ -10,7 +10,7 @@ import pytest
 from tests.walk.scanner import Hit
 from tests.walk.walk import Walk
 
-pytestmark = [pytest.mark.xdist_group("scan"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.walk, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

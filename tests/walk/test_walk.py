@@ -12,7 +12,7 @@ import pytest
 
 from tests.walk.walk import NOTEBOOKS, Walk, damaged
 
-pytestmark = [pytest.mark.xdist_group("walk"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.walk, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -109,7 +109,6 @@ class Walk:
         """What a shell of ``person`` has: a home of their own, and the broker's address."""
         given = {name: value for name, value in os.environ.items() if "AISEC" not in name}
         given["PATH"] = f"{SCRIPTS}{os.pathsep}{given['PATH']}"
-        given["AISEC_NO_KEYRING"] = "1"
         if person is not None:
             given["AISEC_HOME"] = str(self.folder / person)
             given["AISEC_BROKER"] = self.ready["broker"]
