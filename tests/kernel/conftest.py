@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,45 +20,10 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import KernelManager
 from safetensors.torch import save
 
-from jupyter_aisec.broker.genesis import create
-from jupyter_aisec.client import Account, Home, PersonClient
 from jupyter_aisec.errors import AisecError
 from jupyter_aisec.kernel import extension
 from jupyter_aisec.kernel import face as face_module
-from jupyter_aisec.ledger.bodies import Founder
-from jupyter_aisec.people.keys import SigningKey
-
-SERVE = """
-import sys
-from pathlib import Path
-from jupyter_aisec.broker.server import run_broker
-run_broker(Path(sys.argv[1]), "127.0.0.1:0")
-"""
-
-
-class Broker:
-    """A broker process that can be killed and started again on the same address."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.url = ""
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        listen = self.url.removeprefix("http://") or "127.0.0.1:0"
-        code = SERVE.replace('"127.0.0.1:0"', repr(listen))
-        (self.home / "broker.json").unlink(missing_ok=True)
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code, str(self.home)],
-            env={**os.environ, "AISEC_NO_KEYRING": "1"},
-        )
-        self.url = wait_for(lambda: json.loads((self.home / "broker.json").read_text()))["url"]
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+from tests.conftest import RunningBroker
 
 
 def wait_for(look: Any, seconds: float = 60.0) -> Any:
@@ -79,12 +41,10 @@ def wait_for(look: Any, seconds: float = 60.0) -> Any:
 class World:
     """Everything around one kernel."""
 
-    def __init__(self, folder: Path, broker: Broker, homes: dict[str, Path]) -> None:
-        self.folder = folder
+    def __init__(self, broker: RunningBroker) -> None:
         self.broker = broker
-        self.homes = homes
-        self.researcher = PersonClient(broker.url, Home(homes["researcher"]))
-        self.approver = PersonClient(broker.url, Home(homes["approver"]))
+        self.researcher = broker.client("researcher")
+        self.approver = broker.client("approver")
 
     def approve_next(self, **options: Any) -> str:
         """Approves the newest pending grant, once there is one."""
@@ -105,31 +65,16 @@ class World:
         """Of the researcher's kernels."""
         return {
             **os.environ,
-            "AISEC_HOME": str(self.homes["researcher"]),
+            "AISEC_HOME": str(self.broker.homes["researcher"].folder),
             "AISEC_BROKER": self.broker.url,
-            "AISEC_NO_KEYRING": "1",
         }
 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    os.environ["AISEC_NO_KEYRING"] = "1"
-    folder = tmp_path_factory.mktemp("world")
-    homes, founders = {}, []
-    for name, roles in (
-        ("researcher", ("researcher", "admin")),
-        ("approver", ("approver", "admin")),
-    ):
-        homes[name] = folder / name
-        key = SigningKey.generate()
-        home = Home(homes[name])
-        home.keep_key(key)
-        home.keep_account(Account(person=name))
-        founders.append(Founder(name=name, roles=roles, key=key.public))
-    broker = Broker(folder / "broker")
-    create(broker.home, founders)
+    broker = RunningBroker(tmp_path_factory.mktemp("world"))
     broker.start()
-    made = World(folder, broker, homes)
+    made = World(broker)
     rows = pandas.DataFrame({"a": numpy.arange(100.0), "b": [f"row {n}" for n in range(100)]})
     table = io.BytesIO()
     rows.to_parquet(table)

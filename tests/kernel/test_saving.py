@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
+import msgspec
 import pandas
 import polars
 import pyarrow
@@ -11,6 +13,7 @@ import pytest
 import torch
 
 from jupyter_aisec.errors import UsageError
+from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.provenance.facts import Record
 from jupyter_aisec.sealed.manifest import read_manifest
 
@@ -42,8 +45,8 @@ def test_a_model_is_sealed_with_its_run(opened, capsys):
     for words in ("torch.optim.sgd.SGD, 3 steps", "approved by approver", "asked by researcher"):
         assert words in text
     assert bundle["format"] == "jupyter-aisec/bundle/v1"
-    stored = opened.world.folder.parent
-    assert stored.exists()
+    stored = Path(view.url.removeprefix("file://"), "bundle.json")
+    assert msgspec.json.decode(stored.read_bytes()) == bundle
 
 
 def test_what_was_saved_can_be_asked_for_and_opened(opened):
@@ -93,10 +96,6 @@ def test_the_record_is_of_this_run_alone(opened):
     run(opened, "%save_secure model as weights/first")
     run(opened, "%save_secure model as weights/second")
     seal_id = opened.world.researcher.artifact("weights/second").seal_id
-    import msgspec
-
-    from jupyter_aisec.people.dsse import Envelope
-
     envelope = msgspec.convert(opened.world.researcher.bundle(seal_id)["record"], type=Envelope)
     record = envelope.read(Record, Record.payload_type, "The record")
     assert record.steps == ()

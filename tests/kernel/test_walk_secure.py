@@ -176,7 +176,7 @@ def test_the_relay_passes_only_what_is_on_its_list(idle, method, path):
 def test_nothing_of_the_person_is_in_the_kernel(world, idle):
     ran = idle.run(
         "import os\n"
-        f"home = {str(world.homes['researcher'])!r}\n"
+        f"home = {str(world.broker.homes['researcher'].folder)!r}\n"
         "print([n for n in os.environ if 'TOKEN' in n], os.path.isdir(home) and os.listdir(home))"
     )
     assert ran.ok().text.strip() in ("[] False", "[] []")
