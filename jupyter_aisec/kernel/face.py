@@ -61,6 +61,12 @@ class Face:
                 opened.memory.wipe("the kernel ended")
             self._session.opened.clear()
 
+    def finish(self) -> None:
+        """The kernel ends: what lies in the scratch folder is sealed before memory is wiped."""
+        if self._session is not None and self._session.ever_opened:
+            self._keep_scratch()
+        self.stop()
+
     # -- what the magics do
 
     def card(self, view: GrantView) -> None:
@@ -100,22 +106,22 @@ class Face:
         if card is not None:
             card.show(view, self.session.now(), self._warnings.get(view.id, ""))
 
+    def _keep_scratch(self) -> None:
+        from jupyter_aisec.kernel.save import save_scratch
+
+        save_scratch(self)
+
     def _warn(self, grant: str, text: str) -> None:
         self._warnings[grant] = text
         self._show(self.session.views[grant])
 
     def _end(self, grant: str, why: str, interrupt: bool = True) -> None:
-        def keep() -> None:
-            from jupyter_aisec.kernel.save import save_scratch
-
-            save_scratch(self)
-
         end_grant(
             self.session,
             grant,
             why,
             user_ns=self.shell.user_ns,
-            keep=keep,
+            keep=self._keep_scratch,
             interrupt=interrupt,
         )
         self._warn(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import sys
 from collections.abc import Callable, Mapping
@@ -55,7 +56,12 @@ def run_inside(inside: Inside) -> int:
     from jupyter_aisec.confine.ipython_kernel import run_ipython_kernel
 
     os.environ["AISEC_RELAY"] = inside.relay_url
-    return run_ipython_kernel(inside, extensions=["jupyter_aisec"])
+    code = run_ipython_kernel(inside, extensions=["jupyter_aisec"])
+    from jupyter_aisec.kernel.face import face
+
+    with contextlib.suppress(AisecError):  # the broker is away: nobody is left to be told
+        face().finish()
+    return code
 
 
 def serve(outside: Outside, connection_file: Path) -> Service:

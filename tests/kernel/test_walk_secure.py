@@ -264,3 +264,12 @@ def test_returning_wipes_and_the_kernel_lives_on(world, secure):
     )
     assert b"wiped" in confirmed[0].body
     assert secure.manager.is_alive()
+
+
+def test_scratch_is_sealed_when_the_kernel_ends(world, secure):
+    ask_and_load(world, secure)
+    secure.run("import os; open(os.environ['AISEC_SCRATCH'] + '/plot', 'w').write('x')").ok()
+    before = {one.seal_id for one in world.researcher.artifacts()}
+    secure.manager.shutdown_kernel(now=False)
+    new = [one for one in world.researcher.artifacts() if one.seal_id not in before]
+    assert [one.artifact.startswith("results/scratch-") for one in new] == [True]
