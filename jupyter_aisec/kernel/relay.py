@@ -167,7 +167,14 @@ class Keeping:
         if asked.kernel_key is None:
             raise MalformedError("A binding names the kernel's key.")
         asked.kernel_key.load()
-        seat = self.person.read_request(self.person.grant(asked.grant)).seat
+        grant = self.person.grant(asked.grant)
+        seat = self.person.read_request(grant).seat
+        if grant.state == "active" and seat != self.about.seat:
+            raise RefusedError(
+                f"{asked.grant} is in use in another notebook.",
+                next='Ask for this one: %grant request NAME --for 1h --reason "…"',
+                code="seat-taken",
+            )
         view = self.person.bind(
             asked.grant,
             seat=seat,

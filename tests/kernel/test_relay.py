@@ -31,7 +31,9 @@ from jupyter_aisec.kernel.guardian import Guardian
 from jupyter_aisec.kernel.observer import Observer
 from jupyter_aisec.kernel.relay import Keeping, relay_routes
 from jupyter_aisec.people.dsse import Envelope
+from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.provenance.facts import Observation
+from jupyter_aisec.sealed.release import ReleaseKey
 
 from .test_walk_ordinary import TRAIN, run
 
@@ -251,3 +253,20 @@ def test_output_keys_are_asked_for_when_the_kernel_skips_the_manifest(relay, wor
 def test_nobody_approves_here(relayed):
     with pytest.raises(RefusedError):
         run(relayed, "%grant approve")
+
+
+def test_a_seat_in_use_elsewhere_is_not_taken(relay, world):
+    view = world.researcher.request(["dataset/rows"], 600, "another notebook")
+    world.approver.approve(view.id)
+    first, second = (SigningKey.generate(), ReleaseKey.generate()), SigningKey.generate()
+    world.researcher.bind(
+        view.id,
+        seat=world.researcher.read_request(view).seat,
+        kernel_key=first[0].public,
+        release_key=first[1].public,
+        isolation="none",
+    )
+    with pytest.raises(RefusedError) as raised:
+        KeeperDesk(relay.url).bind(view.id, second.public, first[1].public)
+    assert raised.value.code == "seat-taken"
+    world.end_all()
