@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from jupyter_aisec.errors import ConflictError, IdentityError, MalformedError, RefusedError
 from jupyter_aisec.grants.names import check_digest
+from jupyter_aisec.grants.persons import admins_needed
 from jupyter_aisec.grants.signed import Signed, read_signed, read_statement, signing_keys
 from jupyter_aisec.grants.statements import Enrolment, KeyRevocation, Login
 from jupyter_aisec.ledger.bodies import KeyEnrolled, KeyRevoked, SessionOpened
@@ -36,7 +37,8 @@ def propose_enrolment(
     """The entry for a person's new key.
 
     ``token`` is the one-time token of the invitation, for a first key; later keys are
-    signed for by an enrolled key of the same person, or by two admins.
+    signed for by an enrolled key of the same person, or by admins: as many as an invitation
+    takes, and two at least where there are two.
     """
     enrolment = read_statement(state, envelope, Enrolment)
     digest = None if token is None else hashlib.sha256(token.encode()).hexdigest()
@@ -106,10 +108,12 @@ def _check_vouched(
     admins = {
         human(name) for name in signers if state.directory.has_role(name, "admin", state.size)
     }
-    if len(admins) < 2:
+    # Never fewer than two where there are two: this gives a key that signs as somebody else.
+    needed = admins_needed(state.directory, state.policy, state.size, least=2)
+    if len(admins) < needed:
         raise IdentityError(
             f"Nobody who may vouched for this key of {enrolment.person}.",
-            next="Sign it with an enrolled key too, or let two admins sign it.",
+            next=f"Sign it with an enrolled key too, or let {needed} admins sign it.",
             code="enrolment-unvouched",
         )
 
@@ -124,7 +128,11 @@ def propose_revocation(state: State, envelope: Envelope, now: datetime) -> KeyRe
 
 
 def check_revoked(state: State, body: KeyRevoked, at: datetime) -> Signed[KeyRevocation]:
-    """That the key may be revoked: by its owner or an admin, and not the last admin's last."""
+    """That the key may be revoked: by its owner or an admin, and not the last admin's last.
+
+    One admin is enough, because a stolen key cannot wait: it only takes away, and the owner
+    goes on counting as one of the admins there are.
+    """
     signed = read_signed(state, body.by, KeyRevocation)
     by = signed.statement.person
     if signed.statement.key_id != body.key_id:

@@ -32,7 +32,7 @@ mode = "enforce"              # or "observe": decide and log, refuse nothing
 pending_for = "24h"           # an unanswered request lapses after this
 begin_within = "24h"          # an approved grant that nobody begins expires after this
 admins_for_policy = 2         # admins that must sign a change of this policy
-admins_for_people = 1         # admins that must sign an invitation of an approver or admin
+admins_for_people = 2         # admins that must sign an invitation; all, while there are fewer
 sealers = ["role:researcher", "role:approver", "role:admin"]   # who may seal a new name
 
 [[rule]]
@@ -51,7 +51,7 @@ LONGEST = 3660 * 86_400  # seconds; ten years is a standing access, which grants
 _MAX_PEOPLE = 20  # approvals or admins demanded: more is a slip of the keyboard
 _FILE_DEFAULTS: dict[str, Any] = {
     "begin_within": "24h",
-    "admins_for_people": 1,
+    "admins_for_people": 2,
     "sealers": [f"role:{role}" for role in get_args(Role)],
 }
 _DURATIONS = ("pending_for", "begin_within", "longest")

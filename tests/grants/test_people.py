@@ -25,7 +25,7 @@ from jupyter_aisec.grants import (
     propose_revocation,
 )
 from jupyter_aisec.grants.statements import Invitation
-from jupyter_aisec.ledger.bodies import Body
+from jupyter_aisec.ledger.bodies import Body, PersonInvited
 from jupyter_aisec.people.dsse import sign
 from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.times import format_time
@@ -66,7 +66,8 @@ def test_an_invitation_that_is_refused(fault: str) -> None:
     }
     values["expires"] = format_time(world.now + timedelta(days=values["expires"]))
     with refused(code):
-        propose_invitation(world.state, world.sign(Invitation(**values)), world.now)
+        envelope = world.sign(Invitation(**values), "second")
+        propose_invitation(world.state, envelope, world.now)
 
 
 def test_a_token_is_given_out_once() -> None:
@@ -80,22 +81,74 @@ def test_a_token_is_given_out_once() -> None:
         expires=format_time(world.now + timedelta(days=1)),
     )
     with refused("token-used", ConflictError):
-        propose_invitation(world.state, world.sign(again), world.now)
+        propose_invitation(world.state, world.sign(again, "second"), world.now)
 
 
-def test_policy_may_demand_two_admins_for_whoever_may_approve() -> None:
-    world = stocked(policy(admins_for_people=2))
-    world.invite("rita", "researcher")
+@pytest.mark.parametrize("role", ["researcher", "approver", "admin"])
+def test_one_admin_alone_adds_nobody_where_there_are_two(role: str) -> None:
+    world = stocked()
+    assert world.state.policy.admins_for_people == 2
     with refused("admins-too-few", IdentityError):
-        world.invite("sock", "approver")
+        world.invite("sock", role, signers=("admin",))
     with refused("not-admin", IdentityError):
-        world.invite("sock", "approver", signers=("admin", "approver"))
-    world.invite("anna", "approver", signers=("admin", "second"))
+        world.invite("sock", role, signers=("admin", "approver"))
+    with refused("entry-illegal", LedgerError):  # nor by a broker that does not ask its rules
+        by = world.invitation("sock", role, signers=("admin",))
+        said = by.read(Invitation, Invitation.payload_type, "It")
+        fields = {"roles": said.roles, "token_sha256": said.token_sha256, "expires": said.expires}
+        world.append(PersonInvited(person="sock", by=by, **fields))
+    world.invite("anna", role, signers=("admin", "second"))
+
+
+def alone() -> World:
+    """A world whose only admin is ``admin``."""
+    world = stocked()
+    world.remove("second", "second")
+    return world
+
+
+def test_the_only_admin_adds_the_second_and_from_then_on_both_sign() -> None:
+    world = alone()
+    envelope = world.invitation("ivan", "admin", signers=("admin",))
+    world.append(propose_invitation(world.state, envelope, world.now))
+    world.invite("vera", "admin", signers=("admin",))  # the token of ivan was lost
+    with refused("admins-too-few", IdentityError):
+        world.invite("sock", "approver", signers=("admin",))
+    world.remove("ivan", "admin")  # who never was one of the admins there are
+    world.invite("anna", "approver", signers=("admin", "vera"))
+
+
+def test_no_admin_becomes_the_only_one_by_taking_away_from_another() -> None:
+    world = stocked()
     with refused("admins-too-few", IdentityError):
         world.remove("second", "admin")
-    world.remove("anna", "second", "admin")
-    world.remove("second", "second")
-    world.invite("ivan", "admin")
+    world.revoke_key(world.keys["second"].public.key_id, "admin")
+    with refused("admins-too-few", IdentityError):
+        world.invite("sock", "approver", signers=("admin",))
+    with refused("admins-too-few", IdentityError):
+        world.remove("second", "admin")
+    with refused("enrolment-unvouched", IdentityError):
+        envelope = world.enrolment("second", KEYS[8], "admin")
+        propose_enrolment(world.state, envelope, world.now)
+
+
+def test_an_admin_is_removed_by_as_many_as_would_add_one_and_others_by_one() -> None:
+    world = stocked()
+    world.invite("carl", "admin")
+    world.remove("carl", "admin", "second")
+    world.remove("approver", "admin")
+
+
+def test_a_policy_that_says_one_admin_says_so() -> None:
+    world = stocked(policy(admins_for_people=1))
+    world.invite("rita", "admin", "approver", signers=("admin",))
+    world.remove("rita", "admin")
+
+
+def test_the_only_admin_gives_a_person_another_key() -> None:
+    world = alone()
+    envelope = world.enrolment("researcher", KEYS[8], "admin")
+    world.append(propose_enrolment(world.state, envelope, world.now))
 
 
 def test_two_accounts_of_one_admin_are_one_admin() -> None:
@@ -124,8 +177,14 @@ def test_the_last_admin_stays_and_keeps_a_key() -> None:
     world.revoke_key(second, "admin")
     with refused("last-admin", RefusedError):
         world.revoke_key(world.keys["admin"].public.key_id, "admin")
-    world.remove("second")
+    with refused("last-admin", RefusedError):  # the other one cannot sign
+        world.remove("admin")
+    world = alone()
     with refused("last-admin", RefusedError):
+        world.remove("admin")
+    envelope = world.invitation("ivan", "admin", signers=("admin",))
+    world.append(propose_invitation(world.state, envelope, world.now))
+    with refused("last-admin", RefusedError):  # the other one may never come
         world.remove("admin")
 
 

@@ -208,7 +208,9 @@ class World:
         first, *others = signers or ("admin", "second")
         return self.sign(PolicyChange(**self.head(first), **{**values, **fields}), *others)
 
-    def invitation(self, name: str, *roles: str, signers: tuple[str, ...] = ("admin",)) -> Envelope:
+    def invitation(
+        self, name: str, *roles: str, signers: tuple[str, ...] = ("admin", "second")
+    ) -> Envelope:
         return self.sign(
             Invitation(
                 **self.head(signers[0]),
@@ -297,7 +299,9 @@ class World:
         envelope = self.policy_change(new, *signers)
         self.append(propose_policy(self.state, new, envelope, self.now))
 
-    def invite(self, name: str, *roles: str, signers: tuple[str, ...] = ("admin",)) -> SigningKey:
+    def invite(
+        self, name: str, *roles: str, signers: tuple[str, ...] = ("admin", "second")
+    ) -> SigningKey:
         """Invite a person and enrol their first key."""
         envelope = self.invitation(name, *roles, signers=signers)
         self.append(propose_invitation(self.state, envelope, self.now))
