@@ -328,7 +328,7 @@ class _Attempt:
     @property
     def _temporary(self) -> str:
         # Short, because programs put UNIX sockets there and their names end at 107 bytes.
-        return TEMPORARY if self.wanted.mount else f"{self.memory}/tmp"
+        return TEMPORARY if self.wanted.mount else f"{self.memory}/t"
 
     def _harden(self, outside: int, port: int) -> tuple[str, ...]:
         """Everything that cannot be taken back; the parts this system does not have."""

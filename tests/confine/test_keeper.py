@@ -45,12 +45,17 @@ class Kernel:
             "HOME": str(folder),
         }
         self.manager.start_kernel(env=environment, cwd=str(folder))
-        self.client = self.new_client()
+        # The manager's own client knows whether the process lives; another one only has the
+        # heartbeat, which says "dead" of a kernel that takes more than a second to start.
+        self.client = self._ready(self.manager.client())
 
     def new_client(self) -> BlockingKernelClient:
         """A client with a session, and so an identity, of its own."""
         client = BlockingKernelClient(connection_file=self.manager.connection_file)
         client.load_connection_file()
+        return self._ready(client)
+
+    def _ready(self, client: BlockingKernelClient) -> BlockingKernelClient:
         client.start_channels()
         client.wait_for_ready(timeout=TIMEOUT)
         return client

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def _names(table: str) -> list[str]:
     lines = SCRIPT.read_text().splitlines()
     return [
         following.removeprefix("def ").partition("(")[0]
-        for line, following in zip(lines, lines[1:], strict=False)
+        for line, following in pairwise(lines)
         if line == table
     ]
 

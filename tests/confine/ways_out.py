@@ -526,7 +526,7 @@ def a_call_from_the_future(outside):
 
 @way
 def type_into_the_terminal(outside):
-    controller, terminal = os.openpty()
+    _controller, terminal = os.openpty()
     fcntl.ioctl(terminal, 0x5412, b"x")
 
 
