@@ -2,7 +2,8 @@
 
 From the output back: the run, the kernel and its seat, the keys released to it, the
 manifests of what it opened, the grants with their requests and approvals, the policy, and
-everybody who signed any of it with the entries that made them somebody.
+everybody who signed any of it with the entries that made them somebody. Beside these, all
+admins: how many there were says how many had to sign for a person.
 """
 
 from __future__ import annotations
@@ -141,13 +142,19 @@ def collect(entries: Sequence[Entry], record: Record) -> tuple[Entry, ...]:
     people: defaultdict[str, list[Entry]] = defaultdict(list)  # by name
     origins: dict[str, list[Entry]] = {}  # by key id: what made that key somebody's
     versions: dict[str, Entry] = {}  # by seal id
+    admins: set[str] = set()
     todo = list(entries[:1])
     for entry in entries:
         body = entry.content()
         if isinstance(body, bodies.Genesis):
             origins.update((one.key.key_id, people[one.name]) for one in body.people)
+            admins.update(one.name for one in body.people if "admin" in one.roles)
         elif isinstance(body, AboutPeople):
             people[body.person].append(entry)
+            if isinstance(body, bodies.PersonInvited) and "admin" in body.roles:
+                admins.add(body.person)
+            if body.person in admins:
+                todo.append(entry)
             if isinstance(body, bodies.KeyEnrolled):
                 origins[body.key.key_id] = people[body.person]
         elif isinstance(body, bodies.SeatBound):

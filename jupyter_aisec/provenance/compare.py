@@ -99,6 +99,7 @@ def _gaps(record: Record, observation: Observation | None) -> Iterator[Differenc
 
 
 def _cell_differences(cells: Sequence[Cell], seen: Sequence[SeenCell]) -> Iterator[Difference]:
+    seen = _without_waiting(seen)
     heard = [one for one in seen if not one.silent]
     for one in seen:
         if one.silent:
@@ -126,6 +127,16 @@ def _cell_differences(cells: Sequence[Cell], seen: Sequence[SeenCell]) -> Iterat
             only_inside += inside
             only_outside += outside
     yield from _leftovers(only_inside, only_outside)
+
+
+def _without_waiting(seen: Sequence[SeenCell]) -> Sequence[SeenCell]:
+    """What was seen, less the cells that still wait behind the one that runs ("Run All").
+
+    A kernel answers in order, so behind a cell without an answer nothing has begun, unless
+    something came out of it. A cell that ran all the same is in the record, and unseen.
+    """
+    end = next((n for n, one in enumerate(seen, 1) if one.status is None), len(seen))
+    return [*seen[:end], *(one for one in seen[end:] if one.status or one.outputs_sha256)]
 
 
 def _outcomes(cells: Sequence[Cell], seen: Sequence[SeenCell]) -> Iterator[Difference]:

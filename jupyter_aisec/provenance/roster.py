@@ -1,8 +1,10 @@
 """Who was who, as far as the entries of one chain of custody show it.
 
 The rules are those of the broker (``grants``), without what only a whole ledger can show:
-how many admins there were, and that nothing was left out. An entry left out is noticed by
-whoever reads the whole ledger (``aisec audit verify``, a monitor).
+that nothing was left out. A bundle carries every entry about an admin, so that how many had
+to sign for a person can be counted (:func:`require_admins`). An entry left out, such as that
+of a second admin, is noticed by whoever reads the whole ledger (``aisec audit verify``, a
+monitor).
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Any
 import msgspec
 
 from jupyter_aisec.errors import IdentityError, LedgerError, MalformedError
+from jupyter_aisec.grants.persons import admins_needed
 from jupyter_aisec.grants.policies import founded, policy_sha256
 from jupyter_aisec.grants.policy import Policy
 from jupyter_aisec.grants.statements import (
@@ -26,10 +29,11 @@ from jupyter_aisec.ledger import bodies
 from jupyter_aisec.ledger.entry import Entry
 from jupyter_aisec.people.directory import Directory
 from jupyter_aisec.people.dsse import Envelope, verify
+from jupyter_aisec.people.keys import PublicKey
 from jupyter_aisec.provenance.chain import Chain
 from jupyter_aisec.times import parse_time
 
-__all__ = ["Policies", "directory_of", "policies_of", "read_statement"]
+__all__ = ["Policies", "directory_of", "policies_of", "read_statement", "require_admins"]
 
 
 class Policies(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +58,10 @@ def read_statement(envelope: Envelope, type_: type[Any], origin: str) -> Any:
 
 
 def directory_of(chain: Chain) -> Directory:
-    """The directory that the chain's entries make; raises an error of the family."""
+    """The directory that the chain's entries make; raises an error of the family.
+
+    Who signed for each is checked here; whether they were enough, by :func:`require_admins`.
+    """
     _, genesis = chain.genesis
     directory, _ = founded(genesis)
     invitations: dict[str, bodies.PersonInvited] = {}
@@ -107,6 +114,45 @@ def policies_of(chain: Chain, directory: Directory) -> Policies:
     return Policies(since=tuple(since), policies=tuple(policies))
 
 
+def require_admins(chain: Chain, directory: Directory, policies: Policies) -> None:
+    """That as many admins signed for each person and key as the policy then demanded.
+
+    Raises IdentityError. It is as good as the entries that are shown: see this file's head.
+    """
+    for entry, body in chain.people():
+        index = entry.index
+        if isinstance(body, bodies.KeyRevoked):
+            continue  # one admin may
+        least, by = 1, body.by
+        if isinstance(body, bodies.KeyEnrolled):
+            if body.token_sha256 is not None:
+                continue  # vouched for by the invitation
+            least, by = 2, _without(by, body.key)
+        signers = directory.signers(by, index)
+        if isinstance(body, bodies.KeyEnrolled) and body.person in signers:
+            continue
+        if isinstance(body, bodies.PersonRemoved):
+            person = directory.person(body.person)
+            counts = "admin" in person.roles and any(one.enrolled < index for one in person.keys)
+            if signers == (body.person,) or not counts:
+                continue
+        _, policy = policies.at(index)
+        admins = {
+            policy.human(name) for name in signers if directory.has_role(name, "admin", index)
+        }
+        needed = admins_needed(directory, policy, index, least=least)
+        if len(admins) < needed:
+            raise IdentityError(
+                f"Entry {index} ({entry.type}) took {needed} admins, and {len(admins)} signed.",
+                code="admins-too-few",
+            )
+
+
+def _without(envelope: Envelope, key: PublicKey) -> Envelope:
+    others = tuple(one for one in envelope.signatures if one.keyid != key.key_id)
+    return msgspec.structs.replace(envelope, signatures=others)
+
+
 def _check_enrolled(
     directory: Directory,
     invitations: dict[str, bodies.PersonInvited],
@@ -132,7 +178,7 @@ def _check_enrolled(
         return
     signers = directory.signers(body.by, entry.index)
     admins = [name for name in signers if directory.has_role(name, "admin", entry.index)]
-    if body.person not in signers and len(admins) < 2:
+    if body.person not in signers and not admins:
         raise IdentityError(
             f"Nobody who may vouched for the key of entry {entry.index}.",
             code="enrolment-unvouched",

@@ -45,7 +45,7 @@ from jupyter_aisec.provenance.bundle import parse_bundle
 from jupyter_aisec.provenance.chain import Chain
 from jupyter_aisec.provenance.evidence import Check, Evidence, Report, SealedBytes
 from jupyter_aisec.provenance.facts import Observation, Record
-from jupyter_aisec.provenance.roster import directory_of, policies_of
+from jupyter_aisec.provenance.roster import directory_of, policies_of, require_admins
 
 __all__ = ["CHECKS", "examine", "read_run", "run_checks_before_signing", "verify_bundle"]
 
@@ -158,6 +158,7 @@ def _check_people(e: Evidence) -> str:
 
 def _check_policy(e: Evidence) -> str:
     e.policies = policies_of(e.chain, e.directory)
+    require_admins(e.chain, e.directory, e.policies)
     return f"{len(e.policies.policies)} policies, the first from the genesis"
 
 

@@ -151,6 +151,28 @@ def test_outcomes(ok: bool | None, status: Any, differs: bool) -> None:
     assert [one.kind for one in found] == ["cell-outcome"] * differs
 
 
+def _asked(text: str, **last: Any) -> Observation:
+    """Cells of which the first ran, the second runs, and the others were only asked for."""
+    first, *others = _seen(text)
+    waiting = [msgspec.structs.replace(one, status=None) for one in others]
+    waiting[-1] = msgspec.structs.replace(waiting[-1], **last)
+    return msgspec.structs.replace(_observation(""), cells=(first, *waiting))
+
+
+@pytest.mark.parametrize(
+    ("inside", "last", "kinds"),
+    [
+        pytest.param("ab", {}, [], id="only-asked-for-is-not-missing"),
+        pytest.param("abcd", {}, ["cell-unseen", "cell-unseen"], id="recorded-as-run"),
+        pytest.param("ab", {"outputs_sha256": "0" * 64}, ["cell-missing"], id="gave-output"),
+        pytest.param("ab", {"status": "ok"}, ["cell-missing"], id="was-answered"),
+    ],
+)
+def test_cells_waiting_behind_the_one_that_runs(inside: str, last: Any, kinds: list[str]) -> None:
+    found = compare(_record(inside), _asked("abcd", **last), ())
+    assert [one.kind for one in found] == kinds
+
+
 def test_inputs_are_those_that_keys_were_released_for() -> None:
     record = _record("", inputs=(_input("seal_a"),))
     assert not compare(record, _observation(""), [(7, _release("seal_a"))])

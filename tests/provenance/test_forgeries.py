@@ -88,8 +88,34 @@ def enrolled_without_possession_of_the_key(f: Forger) -> None:
 @forgery("people")
 def enrolled_with_nobodys_word_for_it(f: Forger) -> None:
     _, body = f.find(b.KeyEnrolled)
+    by = f.resign(body.by, Enrolment, "bo", token_sha256=None)
+    f.change(b.KeyEnrolled, by=by, token_sha256=None)
+
+
+@forgery("people")
+def enrolled_on_the_word_of_one_who_is_no_admin(f: Forger) -> None:
+    _, body = f.find(b.KeyEnrolled, 1)
+    by = f.resign(body.by, Enrolment, "dee", "bo", token_sha256=None)
+    f.change(b.KeyEnrolled, 1, by=by, token_sha256=None)
+
+
+@forgery("policy")
+def enrolled_on_the_word_of_one_admin(f: Forger) -> None:
+    _, body = f.find(b.KeyEnrolled)
     by = f.resign(body.by, Enrolment, "bo", "cy", token_sha256=None)
     f.change(b.KeyEnrolled, by=by, token_sha256=None)
+
+
+@forgery("policy")
+def invited_by_one_admin_of_two(f: Forger) -> None:
+    _, body = f.find(b.PersonInvited)
+    f.change(b.PersonInvited, by=f.resign(body.by, Invitation, "cy"))
+
+
+@forgery("policy")
+def an_admin_removed_by_another_alone(f: Forger) -> None:
+    by = f.world.sign(Removal, "cy", removes="ann")
+    f.changes[f.spare] = b.PersonRemoved(person="ann", by=by)
 
 
 @forgery("people")

@@ -72,7 +72,7 @@ def test_what_the_kernel_opens_after_the_sealing_belongs_to_the_next_run() -> No
 def test_a_pinned_version_is_asked_for_by_its_own_labels() -> None:
     world = World()
     world.found()
-    world.invite("bo", ("approver",), by="cy")
+    world.invite("bo", ("approver",), "cy", "ann")
     world.apply_policy(
         DEFAULT_POLICY_TEXT
         + """
@@ -107,8 +107,8 @@ longest = "10m"
 def test_people_who_changed_keys_or_left_still_count_for_then() -> None:
     world = World()
     world.found()
-    world.invite("bo", ("approver",), by="cy")
-    world.invite("eve", ("admin",), by="cy")
+    world.invite("bo", ("approver",), "cy", "ann")
+    world.invite("eve", ("admin",), "cy", "ann")
     world.enrol("ann", "ann 2", "ann")
     world.enrol("bo", "bo 2", "ann", "cy")  # two admins vouch
     world.revoke("bo", by="bo")
@@ -127,6 +127,28 @@ def test_people_who_changed_keys_or_left_still_count_for_then() -> None:
     types = [one.type for one in parse_bundle(bundle).entries]
     assert types.count("key.revoked") == 2
     assert types.count("person.removed") == 1
+
+
+def test_an_admin_who_left_is_counted_no_more_though_they_signed_nothing() -> None:
+    world = World()
+    world.found()
+    world.invite("eve", ("admin",), "cy", "ann")
+    world.remove("eve", by="eve")
+    world.invite("eva", ("admin",), "ann", "cy")
+    world.remove("cy", by="cy")
+    world.remove("eva", by="eva")
+    world.invite("bo", ("approver",), "ann")  # the only admin there is
+    world.enrol("bo", "bo 2", "ann")
+    world.seal("dataset/digits", "ann")
+    world.request(("dataset/digits",))
+    world.approve()
+    world.bind()
+    opened = world.release("dataset/digits")
+    seal_id, _ = world.seal("weights/net", "kernel")
+    _, bundle = _record(world, (opened,), seal_id)
+    assert _failed(_verify(world, seal_id, bundle)) == []
+    types = [one.type for one in parse_bundle(bundle).entries]
+    assert types.count("person.removed") == 3
 
 
 def test_a_person_may_leave_by_themselves() -> None:

@@ -132,14 +132,16 @@ class World:
             )
         )
 
-    def invite(self, name: str, roles: tuple[str, ...], by: str) -> None:
-        """An admin invites a person, who enrols a first key with the one-time token."""
+    def invite(self, name: str, roles: tuple[str, ...], *by: str) -> None:
+        """Admins invite a person, who enrols a first key with the one-time token."""
         token = secrets.token_urlsafe()
         digest = hashlib.sha256(token.encode()).hexdigest()
         expires = format_time(self.now + timedelta(days=1))
         invitation = self.sign(
-            Invitation, by, invites=name, roles=roles, token_sha256=digest, expires=expires
+            Invitation, by[0], invites=name, roles=roles, token_sha256=digest, expires=expires
         )
+        for other in by[1:]:
+            invitation = sign_again(invitation, self.keys[other])
         self.append(grants.propose_invitation(self.state, invitation, self.now))
         key = self.keys.setdefault(name, SigningKey.generate()).public
         enrolment = self.sign(Enrolment, name, key=key, token_sha256=digest)
@@ -389,8 +391,8 @@ def prepare() -> tuple[World, tuple[Input, ...]]:
     """Everything up to the release of the inputs' keys."""
     world = World()
     world.found()
-    world.invite("bo", ("approver",), by="cy")
-    world.invite("dee", ("researcher",), by="cy")  # has no part in the run
+    world.invite("bo", ("approver",), "cy", "ann")
+    world.invite("dee", ("researcher",), "cy", "ann")  # has no part in the run
     world.seal("dataset/digits", "ann", labels=("internal",))
     world.seal("weights/minilm", "ann")
     world.seal("dataset/other", "ann")
