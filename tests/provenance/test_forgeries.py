@@ -94,9 +94,10 @@ def enrolled_with_nobodys_word_for_it(f: Forger) -> None:
 
 @forgery("people")
 def enrolled_on_the_word_of_one_who_is_no_admin(f: Forger) -> None:
-    _, body = f.find(b.KeyEnrolled, 1)
-    by = f.resign(body.by, Enrolment, "dee", "bo", token_sha256=None)
-    f.change(b.KeyEnrolled, 1, by=by, token_sha256=None)
+    key = SigningKey.generate()
+    honest = f.world.sign(Enrolment, "bo", key=key.public)
+    by = sign_again(f.resign(honest, Enrolment, "bo", person="ann"), key)
+    f.changes[f.spare] = b.KeyEnrolled(person="ann", key=key.public, by=by)
 
 
 @forgery("policy")
