@@ -108,7 +108,9 @@ BENCHMARKS = (
 def run(one: Benchmark) -> Any:
     """What the benchmark printed."""
     command = [sys.executable, "-m", f"tests.benchmarks.{one.module}"]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{one.module} ended {done.returncode}:\n{done.stderr}")
     return json.loads(done.stdout)
 
 
