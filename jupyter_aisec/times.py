@@ -48,7 +48,7 @@ def parse_duration(text: str) -> timedelta:
     if not seconds:
         raise UsageError(
             f"{text[:40]!r} is not a duration.",
-            next="Write it like 45m, 2h, 1h30m or 1d.",
+            next="Write it like `--for 45m`: 2h, 1h30m, 1d.",
             code="duration-invalid",
         )
     return timedelta(seconds=seconds)

@@ -29,7 +29,7 @@ class FileSecrets:
         if content is not None and path.stat().st_mode & 0o077:
             raise KeyStoreError(
                 f"The key file {path} can be read by other accounts.",
-                next=f"Run: chmod 600 {path} - and think about who may have read it.",
+                next=f"Close it: `chmod 600 {path}`, and think about who may have read it.",
                 code="key-file-open",
             )
         return content

@@ -85,10 +85,10 @@ def tampered(findings: Sequence[Finding]) -> TamperedError:
     return TamperedError(
         f"The broker's database is not what was logged: {findings[0]}{more}",
         next=(
-            "Restore the database from a backup. If the entries are lost for good: "
-            "aisec broker accept-rollback"
+            "Restore the database from a backup; or, if the entries are lost for good: "
+            "`aisec broker accept-rollback --home FOLDER`."
             if cut_off
-            else "Run `aisec audit verify`, and restore the database from a backup."
+            else "An admin restores the database from a backup; then check: `aisec audit verify`."
         ),
         code="ledger-cut-off" if cut_off else None,
     )

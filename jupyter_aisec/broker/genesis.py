@@ -56,7 +56,7 @@ def create(
         if exists(home):
             raise ConflictError(
                 f"There is a broker in {home} already.",
-                next="Start it: aisec broker start",
+                next="Start it with `aisec broker start`, or make another: `--home FOLDER`.",
                 code="genesis-exists",
             )
         policy = parse_policy(policy_text)

@@ -50,7 +50,9 @@ def accept_rollback(home: Path) -> int:
 def _examine(home: Path, *, with_copies: bool) -> Examination:
     if not (home / DATABASE).exists():
         raise LedgerError(
-            f"There is no broker in {home}.", next="Run: aisec broker start", code="genesis-missing"
+            f"There is no broker in {home}.",
+            next=f"Make one: `aisec broker init --home {home} --admin NAME=FILE`.",
+            code="genesis-missing",
         )
     key_store = open_key_store(home)
     keys = key_store.keys()

@@ -56,7 +56,7 @@ BearerDep = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 def _signed_in(broker: BrokerDep, bearer: BearerDep) -> SignedIn:
     if bearer is None:
         raise IdentityError(
-            "This needs a session.", next="Log in: aisec login", code="session-missing"
+            "This needs a session.", next="Log in: `aisec login`.", code="session-missing"
         )
     digest = hashlib.sha256(bearer.credentials.encode()).hexdigest()
     with broker.ledger.reading() as (state, now):

@@ -65,7 +65,7 @@ def verify_kernel_request(
     if not is_signed(request):
         raise IdentityError(
             "This request is not signed by a kernel: a token alone opens nothing.",
-            next="Ask from the kernel that was bound: %load_secure",
+            next="Ask from the kernel that was bound: `%load_secure NAME as VAR`.",
             code="kernel-signature-missing",
         )
     action = request.headers.get(ACTION_HEADER, "")
@@ -88,7 +88,7 @@ def verify_kernel_request(
     except (HTTPMessageSignaturesException, ValueError) as error:
         raise IdentityError(
             "The kernel's signature does not verify, is too old, or is by a kernel not bound here.",
-            next="Bind the kernel again: restart it, or run %grant request. Check its clock.",
+            next="Check the clock, and bind the kernel again: `%reload_ext jupyter_aisec`.",
             code="kernel-signature-invalid",
         ) from error
     what = f"{request.method} {request.url.path}?{request.url.query}\n".encode()

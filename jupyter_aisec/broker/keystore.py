@@ -113,7 +113,7 @@ class EmbeddedKeyStore:
         except InvalidTag:
             raise KeyStoreError(
                 f"The wrapped data key {key_id} of {seal_id} does not unwrap.",
-                next="Run: aisec audit verify",
+                next="See where: `aisec audit verify`.",
                 code="wrapped-key-broken",
             ) from None
 

@@ -159,7 +159,7 @@ class Ledger:
                 if transaction.ledger_size() != entry.index:
                     raise TamperedError(
                         "The stored ledger is longer or shorter than it was left.",
-                        next="Run: aisec audit verify",
+                        next="See where: `aisec audit verify`.",
                     )
                 transaction.insert([row, *extra])
                 transaction.replace_checkpoint(CheckpointRow(checkpoint.size, note))

@@ -35,7 +35,7 @@ class OutsideCopies:
         except OSError as error:
             raise LedgerError(
                 f"The ledger checkpoint cannot be copied to {self._path}: {error.strerror}.",
-                next="Make room on the disk, then try again.",
+                next="Make room on its disk, and check that all is whole: `aisec audit verify`.",
                 code="store-failed",
             ) from error
         failpoint("append.between-outside-copies")

@@ -91,7 +91,7 @@ def _encrypt(broker: Broker, state: State, body: KeysReleased, index: int) -> Re
         if wrapped is None:
             raise TamperedError(
                 f"The wrapped data key {key_id} of {body.seal_id} is missing.",
-                next="Run: aisec audit verify",
+                next="See where: `aisec audit verify`.",
             )
         data_key = DataKey(broker.key_store.unwrap(wrapped, body.seal_id, key_id))
         try:

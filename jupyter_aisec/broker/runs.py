@@ -53,7 +53,7 @@ def _recorded(broker: Broker, state: State, facts: Record, record: Envelope) -> 
     if body is None or bundle is None or body.record_sha256 != payload_sha256(record):
         raise ConflictError(
             f"The run {facts.run}, or what it sealed, is recorded with another record.",
-            next=f"See it: aisec run show {facts.run}",
+            next=f"See it: `aisec run show {facts.run}`.",
             code="run-recorded",
         )
     return bundle

@@ -124,7 +124,7 @@ def _parse_address(listen: str) -> tuple[str, int]:
     if not host or not port.isdigit() or int(port) > 65_535:
         raise UsageError(
             f"{listen[:80]!r} is not an address to listen on.",
-            next="Write it like 127.0.0.1:8787.",
+            next="Write it like `--listen 127.0.0.1:0`; port 0 is a free one.",
             code="listen-invalid",
         )
     return host, int(port)
@@ -145,7 +145,7 @@ def _listen(address: tuple[str, int]) -> socket.socket:
         listener.close()
         raise UsageError(
             f"The broker cannot listen on {address[0]}:{address[1]}: {error.strerror}.",
-            next="Choose another address: aisec broker start --listen 127.0.0.1:0",
+            next="Choose another: `--listen 127.0.0.1:0` takes a free port.",
             code="listen-failed",
         ) from error
     return listener
@@ -157,6 +157,6 @@ def _require_in_force(broker: Broker, policy: str) -> None:
     if not same:
         raise ConflictError(
             "This policy is not the one in force: only signatures of admins change it.",
-            next="Leave --policy away, and run: aisec policy apply FILE",
+            next="Leave --policy away; `aisec policy explain` shows the one in force.",
             code="policy-not-in-force",
         )

@@ -87,7 +87,7 @@ def open_broker(
     if not (home / DATABASE).exists():
         raise LedgerError(
             f"There is no broker in {home}.",
-            next="Run: aisec broker start",
+            next=f"Make one: `aisec broker init --home {home} --admin NAME=FILE`.",
             code="genesis-missing",
         )
     lock = HomeLock(home)

@@ -164,7 +164,7 @@ class HomeLock:
             self._file.close()
             raise ConflictError(
                 f"Another broker is running on {home}.",
-                next="Stop it first, or use another --home.",
+                next="Use that one or stop it; another one has its own folder: `--home FOLDER`.",
                 code="home-in-use",
             ) from None
 
@@ -286,6 +286,6 @@ def _as_ledger_error(path: Path) -> Iterator[None]:
         cause = getattr(error, "orig", None) or error
         raise LedgerError(
             f"The broker's database {path} failed: {type(cause).__name__}.",
-            next="Check that the disk has room and the file is whole (aisec audit verify).",
+            next="Make room on its disk, and check that it is whole: `aisec audit verify`.",
             code="store-failed",
         ) from None

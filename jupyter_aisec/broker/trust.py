@@ -20,7 +20,9 @@ def trust_file(home: Path) -> bytes:
     rows = snapshot_of(home / DATABASE)["entries"]
     if not rows:
         raise LedgerError(
-            f"There is no broker in {home}.", next="Run: aisec broker start", code="genesis-missing"
+            f"There is no broker in {home}.",
+            next=f"Make one: `aisec broker init --home {home} --admin NAME=FILE`.",
+            code="genesis-missing",
         )
     index, at, type_, salt, body, _ = rows[0]
     trust = trust_of(Entry(index=index, at=at, type=type_, salt=salt, body=body))

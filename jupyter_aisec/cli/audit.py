@@ -44,7 +44,7 @@ def verify(
         raise TamperedError(
             f"The broker's database is not what was logged: table {found[0].table}, "
             f"row {found[0].row}, column {found[0].column}{more}.",
-            next="The broker releases nothing until its database is restored from a backup.",
+            next="An admin restores the database from a backup; then check: `aisec audit verify`.",
         )
 
 

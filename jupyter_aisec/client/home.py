@@ -89,7 +89,7 @@ class Home:
         if data is None:
             raise IdentityError(
                 f"There is no signing key in {self.folder}.",
-                next="Log in with the one-time token an admin gave you: `aisec login --token …`.",
+                next="Log in with the token an admin gave you: `aisec login --token TOKEN`.",
                 code="no-key",
             )
         return SigningKey.from_bytes(data)
@@ -141,7 +141,7 @@ class Home:
         except OSError as error:
             raise KeyStoreError(
                 f"{self.folder / name} cannot be read: {error.strerror}.",
-                next="Point AISEC_HOME at a folder of your own.",
+                next="Take a folder of your own: `export AISEC_HOME=FOLDER`.",
                 code="home-unreadable",
             ) from error
 

@@ -76,7 +76,7 @@ class Http:
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
             raise UsageError(
                 f"{url[:200]!r} is not the URL of a broker.",
-                next="Set AISEC_BROKER to one like http://127.0.0.1:8787.",
+                next="Say where it is: `export AISEC_BROKER=URL`, with a URL like http://127.0.0.1:8787.",
                 code="broker-url-invalid",
             )
         self.url = url.rstrip("/")
@@ -201,13 +201,20 @@ class Http:
     def _unreachable(self) -> BrokerUnreachableError:
         return BrokerUnreachableError(
             f"The broker at {self.url} cannot be reached.",
-            next="Start one with `aisec broker start`, or set AISEC_BROKER to the URL of yours.",
+            next=self._start() + ", or say where yours is: `export AISEC_BROKER=URL`.",
         )
+
+    def _start(self) -> str:
+        """How a broker comes to be at this URL: by the reader's own hand only on this machine."""
+        parts = urlsplit(self.url)
+        if parts.hostname not in _LOOPBACK:
+            return "Ask whoever runs it to start it"
+        return f"Start it, `aisec broker start --listen {parts.hostname}:{parts.port or 80}`"
 
     def _fault(self, what: str) -> BrokerFaultError:
         return BrokerFaultError(
             f"{self.url} answered with {what}: it may not be a broker.",
-            next="Check AISEC_BROKER, and the broker's own log.",
+            next="If the broker is elsewhere: `export AISEC_BROKER=URL`. Else look into its log.",
         )
 
 

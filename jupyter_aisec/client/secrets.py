@@ -60,8 +60,8 @@ class FileSecrets:
             if mode & 0o077:
                 raise KeyStoreError(
                     f"The secret {path} can be read by other accounts (mode {mode:04o}).",
-                    next=f"Close it with `chmod 600 {path}`; if it may have been read, make a "
-                    "new key with `aisec key enroll`.",
+                    next=f"Close it: `chmod 600 {path}`. If somebody may have read it, "
+                    "an admin revokes the key.",
                     code="secret-readable",
                 )
             return file.read()
@@ -161,7 +161,7 @@ def write_private(path: Path, value: bytes) -> None:
     except OSError as error:
         raise KeyStoreError(
             f"{path} cannot be written: {error.strerror}.",
-            next="Point AISEC_HOME at a folder of your own that can be written.",
+            next="Take a folder of your own that can be written: `export AISEC_HOME=FOLDER`.",
             code="home-unwritable",
         ) from error
 

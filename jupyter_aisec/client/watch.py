@@ -106,6 +106,7 @@ def _rolled_back(old: Checkpoint, new: Checkpoint) -> LedgerError:
     return LedgerError(
         f"The ledger shows {new.size} entries and another past than the {old.size} entries "
         "seen from here before: it was rolled back or forked.",
-        next="Release nothing and approve nothing. Tell an admin, who runs `aisec audit verify`.",
+        next="Approve nothing. An admin restores the newest backup; then check: "
+        "`aisec audit verify`.",
         code="ledger-rolled-back",
     )

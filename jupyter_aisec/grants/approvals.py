@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,11 +17,12 @@ from jupyter_aisec.grants.signed import Signed, read_signed
 from jupyter_aisec.grants.statements import Approval
 from jupyter_aisec.ledger.bodies import GrantApproved
 from jupyter_aisec.people.dsse import Envelope
+from jupyter_aisec.times import format_duration
 
 if TYPE_CHECKING:
     from jupyter_aisec.grants.state import State
 
-__all__ = ["check_approved", "check_recorded", "propose_approval"]
+__all__ = ["asked", "check_approved", "check_recorded", "ended_error", "propose_approval"]
 
 
 def propose_approval(state: State, envelope: Envelope, now: datetime) -> GrantApproved:
@@ -67,7 +68,7 @@ def _check_person(state: State, grant: Grant, person: str) -> None:
     if human(person) == human(grant.person):
         raise RefusedError(
             f"{person} cannot approve a request by {grant.person}: that takes another person.",
-            next=f"It was put to {', '.join(grant.terms.approvers) or 'nobody'}.",
+            next=asked(grant, "approve"),
             code="self-approval",
         )
     if human(person) in {human(one.person) for one in grant.approvals}:
@@ -79,9 +80,15 @@ def _check_person(state: State, grant: Grant, person: str) -> None:
     if person not in grant.terms.approvers:
         raise RefusedError(
             f"{person} is not among those asked to approve {grant.id}.",
-            next=f"It was put to {', '.join(grant.terms.approvers) or 'nobody'}.",
+            next=asked(grant, "approve"),
             code="approver-not-asked",
         )
+
+
+def asked(grant: Grant, verb: str) -> str:
+    """Who can do it instead, and how."""
+    people = ", ".join(grant.terms.approvers) or "nobody"
+    return f"It was put to {people}, who can: `aisec grant {verb} {grant.id}`."
 
 
 def _check_open(grant: Grant, at: datetime) -> None:
@@ -91,7 +98,7 @@ def _check_open(grant: Grant, at: datetime) -> None:
     if state != "pending":
         raise ConflictError(
             f"{grant.id} has all the approvals it needs; it is {state}.",
-            next="To end it: `aisec grant revoke`.",
+            next=f"There is nothing left to approve; to end it: `aisec grant revoke {grant.id}`.",
             code="approved-already",
         )
 
@@ -100,7 +107,8 @@ def ended_error(grant: Grant, at: datetime) -> RefusedError:
     """What to say about anything that is done to a grant after its end."""
     return RefusedError(
         f"{grant.id} has ended: {grant.ended_why(at)}.",
-        next=f"Ask again: `aisec grant extend {grant.id}` makes a new request like it.",
+        next=f"{grant.person} can ask again: `aisec grant extend {grant.id} "
+        f"--for {format_duration(timedelta(seconds=grant.request.seconds))} --reason TEXT`.",
         code="grant-ended",
     )
 
@@ -110,7 +118,8 @@ def _check_seen(state: State, grant: Grant, approval: Approval) -> None:
     if approval.request_sha256 != grant.signed.sha256:
         raise ConflictError(
             "The approval is for another request than the one recorded.",
-            next=f"Look at it again: `aisec grant show {grant.id}`.",
+            next=f"Look at it again, `aisec grant show {grant.id}`, then sign that: "
+            f"`aisec grant approve {grant.id}`.",
             code="request-changed",
         )
     if not approval.policy_version == grant.terms.policy_version == state.policy_version:

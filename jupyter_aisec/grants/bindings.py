@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from jupyter_aisec.errors import ConflictError, IdentityError, MalformedError, RefusedError
-from jupyter_aisec.grants.approvals import ended_error
+from jupyter_aisec.grants.approvals import asked, ended_error
 from jupyter_aisec.grants.grant import Grant
 from jupyter_aisec.grants.policy import ISOLATION
 from jupyter_aisec.grants.signed import Signed, read_signed
@@ -68,7 +68,7 @@ def _check_window(grant: Grant, at: datetime) -> None:
     if state == "pending":
         raise RefusedError(
             f"{grant.id} is not approved yet.",
-            next=f"It was put to {', '.join(grant.terms.approvers)}.",
+            next=asked(grant, "approve"),
             code="grant-pending",
         )
     if state == "scheduled" and grant.starts_at is not None:

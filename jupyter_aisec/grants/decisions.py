@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from jupyter_aisec.errors import ConflictError, MalformedError, RefusedError
-from jupyter_aisec.grants.approvals import ended_error
+from jupyter_aisec.grants.approvals import asked, ended_error
 from jupyter_aisec.grants.grant import Grant, GrantState
 from jupyter_aisec.grants.requests import MAX_TEXT
 from jupyter_aisec.grants.signed import Signed, read_signed
@@ -54,6 +54,8 @@ _INSTEAD: dict[Action, Action] = {
     "return": "withdraw",
     "revoke": "deny",
 }
+_OWN: dict[Action, Action] = {"deny": "withdraw", "revoke": "return"}
+_OTHERS: dict[Action, Action] = {own: others for others, own in _OWN.items()}
 
 
 def propose_decision(state: State, envelope: Envelope, now: datetime) -> Decided:
@@ -93,14 +95,14 @@ def _check_person(state: State, grant: Grant, decision: Decision) -> None:
         if person != grant.person:
             raise RefusedError(
                 f"Only {grant.person}, who asked, can {action} {grant.id}.",
-                next="An approver can deny or revoke it.",
+                next=f"An approver can end it: `aisec grant {_OTHERS[action]} {grant.id}`.",
                 code="not-the-requester",
             )
         return
     if human(person) == human(grant.person):
         raise RefusedError(
             f"{person} asked for {grant.id} and does not {action} it.",
-            next="Whoever asked can withdraw a request, or return a grant.",
+            next=f"Take it back yourself: `aisec grant {_OWN[action]} {grant.id}`.",
             code="own-request",
         )
     if action == "deny" and human(person) in {human(one.person) for one in grant.approvals}:
@@ -114,7 +116,7 @@ def _check_person(state: State, grant: Grant, decision: Decision) -> None:
     ):
         raise RefusedError(
             f"{person} is neither among those asked about {grant.id} nor an admin.",
-            next=f"It was put to {', '.join(grant.terms.approvers) or 'nobody'}.",
+            next=asked(grant, action),
             code="approver-not-asked",
         )
 

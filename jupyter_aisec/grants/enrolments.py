@@ -45,7 +45,7 @@ def propose_enrolment(
     if enrolment.token_sha256 != digest:
         raise IdentityError(
             "The token is not the one that the enrolment names.",
-            next="Use the token as it was given: `aisec login --token T`.",
+            next="Use the token as it was given: `aisec login --token TOKEN`.",
             code="token-wrong",
         )
     body = KeyEnrolled(
@@ -98,7 +98,8 @@ def _check_vouched(
         if invited is None or invited.person != enrolment.person or at >= invited.expires:
             raise IdentityError(
                 "This token is unknown, used, over, or somebody else's.",
-                next="Ask an admin for a new one: `aisec person add`.",
+                next="Ask an admin for a new one, `aisec person add NAME --role ROLE`, and use it: "
+                "`aisec login --token TOKEN`.",
                 code="token-invalid",
             )
         return
@@ -153,7 +154,7 @@ def check_revoked(state: State, body: KeyRevoked, at: datetime) -> Signed[KeyRev
     if left == [body.key_id]:
         raise RefusedError(
             "This is the last key of the last admin.",
-            next="Enrol another first: `aisec key enroll`.",
+            next="Add another admin first: `aisec person add NAME --role admin`.",
             code="last-admin",
         )
     return signed

@@ -32,7 +32,7 @@ def check_artifact(name: str) -> str:
     if not _ARTIFACT.fullmatch(name):
         raise MalformedError(
             f"{name[:80]!r} is not the name of an artifact.",
-            next="Names look like dataset/corpus, weights/base or results/plots.",
+            next="They look like dataset/corpus or weights/base: `aisec artifact list`.",
             code="artifact-name-invalid",
         )
     return name

@@ -120,7 +120,7 @@ def check_policy(state: State, body: PolicyApplied, at: datetime) -> Signed[Poli
         raise ConflictError(
             f"This replaces policy version {signed.statement.replaces}, and version "
             f"{state.policy_version} is in force.",
-            next="Look at the policy in force and sign again: `aisec policy apply FILE`.",
+            next="Look at the policy in force, `aisec policy explain`, and sign again.",
             code="policy-changed",
         )
     admins = count_admins(state, signed.people)

@@ -105,13 +105,13 @@ def _check_form(request: Request, at: datetime) -> None:
     if not 1 <= request.seconds <= LONGEST:
         raise MalformedError(
             f"{request.seconds} seconds cannot be asked for.",
-            next="Ask for a time such as 45m or 2h.",
+            next="Ask for a time such as `--for 2h`.",
             code="time-invalid",
         )
     if not (request.reason.strip() and len(request.reason) <= MAX_TEXT):
         raise MalformedError(
             f"A request needs a reason, of at most {MAX_TEXT} characters.",
-            next="Say what for: those who approve decide by it.",
+            next="Say what for, with `--reason TEXT`: those who approve decide by it.",
             code="reason-missing",
         )
     if request.start is None:

@@ -71,14 +71,16 @@ def valid_key(state: State, name: str, key_id: str) -> PublicKey:
     if not person.present_at(state.size):
         raise IdentityError(
             f"{name} was removed.",
-            next="An admin can add a new person: `aisec person add`.",
+            next="An admin can add you under a new name: `aisec person add NAME --role ROLE`.",
             code="person-removed",
         )
     key = next((one for one in person.keys if one.key.key_id == key_id), None)
     if key is None or not key.valid_at(state.size):
         raise IdentityError(
             f"{name} may not sign with the key {key_id[:19]}…: it is not enrolled, or revoked.",
-            next="Sign with an enrolled key: `aisec key list` shows them.",
+            next="Use a home whose key is valid, or let an admin add you under a new name, "
+            "`aisec person add NAME --role ROLE`, and log in from a new home: "
+            "`export AISEC_HOME=FOLDER; aisec login --token TOKEN`.",
             code="key-not-valid",
         )
     return key.key
@@ -99,7 +101,8 @@ def read_signed(
     if statement.person not in signers:
         raise IdentityError(
             f"This is not signed with an enrolled key of {statement.person}, whom it names.",
-            next="Enrol this machine's key: `aisec key enroll`.",
+            next="Use the home you first logged in from, or log in as yourself: "
+            "`aisec login --token TOKEN`.",
             code="signer-unknown",
         )
     if alone and len(signers) > 1:

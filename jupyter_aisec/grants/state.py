@@ -134,7 +134,7 @@ class State:
         if session is None or self.time(now) >= session.expires or not self._may_sign(session):
             raise IdentityError(
                 "This session is unknown, over, or its key was revoked.",
-                next="Sign in again: `aisec login`.",
+                next="Sign in again: `unset AISEC_TOKEN; aisec login`.",
                 code="session-invalid",
             )
         return session

@@ -85,7 +85,7 @@ class Face:
                 return view
         raise UsageError(
             "There is no grant that has not ended.",
-            next='Ask for one: %grant request NAME --for 1h --reason "…"',
+            next="Ask for one: `%grant request NAME --for 1h --reason TEXT`",
             code="no-grant",
         )
 

@@ -163,14 +163,15 @@ class KernelSession:
         if view is None:
             raise NotFoundError(
                 f"No grant of this notebook lets it open {artifact}.",
-                next=f'Ask for it: %grant request {artifact} --for 1h --reason "…"',
+                next=f'Ask for it: `%grant request {artifact} --for 1h --reason "…"`',
                 code="no-grant",
             )
         while view.state == "pending":
             if not wait:
                 raise ConflictError(
                     f"The grant for {artifact} is still pending.",
-                    next="Load without --no-wait to wait for it.",
+                    next=f"Let an approver decide, `aisec grant approve {view.id}`; "
+                    "without --no-wait, loading waits for it.",
                     code="grant-pending",
                 )
             with self.changed:
@@ -179,7 +180,7 @@ class KernelSession:
         if view.state == "ended":
             raise RefusedError(
                 f"The grant for {artifact} {_WHY_NOT.get(view.ended_why or '', 'has ended')}.",
-                next=f'Ask again: %grant request {artifact} --for 1h --reason "…"',
+                next=f'Ask again: `%grant request {artifact} --for 1h --reason "…"`',
                 code=f"grant-{view.ended_why or 'ended'}",
             )
         return view
@@ -209,7 +210,8 @@ class KernelSession:
         if why := self.closed.get(grant):
             raise RefusedError(
                 f"Nothing opens under {grant} any more: {why}.",
-                next="If the broker was away, try again; else ask again with %grant request.",
+                next="If the broker was away, try again; else ask again: "
+                "`%grant request NAME --for 1h --reason TEXT`.",
                 code="lease-lost",
             )
 

@@ -41,7 +41,9 @@ class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             raise LedgerError(
                 f"This is not the broker that was trusted before: its {', '.join(differing)} "
                 f"differ from the ones pinned for {self.origin!r}.",
-                next="Ask an admin. If the broker was made anew on purpose, use a new AISEC_HOME.",
+                next="Ask an admin. If it was made anew on purpose, take a new home, "
+                "`export AISEC_HOME=FOLDER`, "
+                "and the token they give you: `aisec login --token TOKEN`.",
                 code="broker-changed",
             )
 

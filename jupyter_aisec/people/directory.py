@@ -105,7 +105,8 @@ class Directory:
         if key.key_id in self._owners:
             raise ConflictError(
                 "This key is, or was, enrolled.",
-                next="Make a new key: `aisec key enroll`.",
+                next="A new home makes a new key: "
+                "`export AISEC_HOME=FOLDER; aisec login --token TOKEN`.",
                 code="key-enrolled",
             )
         keys = (*person.keys, EnrolledKey(key=key, enrolled=at_index))

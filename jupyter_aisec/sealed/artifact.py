@@ -36,7 +36,7 @@ from jupyter_aisec.sealed.manifest import (
 from jupyter_aisec.sealed.memory import Memory
 from jupyter_aisec.sealed.reader import Progress, SealReader
 from jupyter_aisec.sealed.release import ReleaseKey, deposit_info, seal_key
-from jupyter_aisec.sealed.source import Source
+from jupyter_aisec.sealed.source import RESEAL, Source
 from jupyter_aisec.sealed.store import MANIFEST, Folder, read_envelope, write_envelope
 from jupyter_aisec.sealed.stream import SEGMENT_SIZE, SealWriter
 from jupyter_aisec.times import format_time
@@ -236,7 +236,7 @@ class OpenArtifact:
         if key_id not in self._keys:
             raise WrongKeyError(
                 f"No key was received for a file of {self.manifest.artifact}.",
-                next="Ask for the whole artifact with %grant request.",
+                next="Ask for the whole artifact: `%grant request NAME --for 1h --reason TEXT`.",
                 code="key-missing",
             )
         key = self._keys[key_id]
@@ -280,7 +280,7 @@ def verify_sealed_files(
             if wrong:
                 raise SealBrokenError(
                     f"{file.stored_as} of {manifest.artifact} ({manifest.seal_id}) {what}.",
-                    next="Restore it from a backup of the store, or seal it again.",
+                    next=RESEAL,
                     code=code,
                 )
 

@@ -142,7 +142,7 @@ def refuse_pickle(name: str, head: bytes, tail: bytes) -> None:
         raise PickleRefusedError(
             f"{name} is a pickle, which runs code when it is opened.",
             next="Convert it, then seal that: "
-            "python -c 'import sys, torch, safetensors.torch as s; "
+            "`python -c 'import sys, torch, safetensors.torch as s; "
             's.save_file(torch.load(sys.argv[1], map_location="cpu", weights_only=True), '
-            f"sys.argv[2])' {name} {stem}.safetensors",
+            f"sys.argv[2])' {name} {stem}.safetensors`.",
         )

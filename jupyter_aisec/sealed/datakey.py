@@ -55,7 +55,7 @@ class DataKey:
         if not self._secret:
             raise SealError(
                 "The data key has been wiped: the grant is over.",
-                next="Ask again with %grant request, then load again.",
+                next="Ask again, `%grant request NAME --for 1h --reason TEXT`, then load again.",
                 code="memory-wiped",
             )
         return self._secret

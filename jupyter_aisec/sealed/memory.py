@@ -87,7 +87,7 @@ class Memory:
         if self._ended is not None:
             raise SealError(
                 f"What was opened has been wiped from memory: the grant is over ({self._ended}).",
-                next="Ask again with %grant request, then load again.",
+                next="Ask again, `%grant request NAME --for 1h --reason TEXT`, then load again.",
                 code="memory-wiped",
             )
 

@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidTag
 
 from jupyter_aisec.errors import PlaintextError, SealBrokenError
 from jupyter_aisec.sealed.memory import Memory, wipe
+from jupyter_aisec.sealed.source import RESEAL
 from jupyter_aisec.sealed.stream import (
     HEADER_SIZE,
     PLAIN_SIZE,
@@ -72,7 +73,7 @@ class SealReader:
         if not head or head[0] != HEADER_SIZE:
             raise PlaintextError(
                 f"{name} is not a sealed file: its beginning is of another format.",
-                next="Seal it with `aisec artifact seal`; never put plaintext at the store.",
+                next="Seal it: `aisec artifact seal SRC NAME`. Never put plaintext at the store.",
             )
         expected = source.size if expected_size is None else expected_size
         if source.size < max(expected, HEADER_SIZE + TAG_SIZE):
@@ -196,7 +197,7 @@ class SealReader:
     def _broken(self, what: str, code: str) -> SealBrokenError:
         return SealBrokenError(
             f"{self._name} {what}.",
-            next="Restore it from a backup of the store, or seal it again.",
+            next=RESEAL,
             code=code,
         )
 

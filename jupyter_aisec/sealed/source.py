@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
     from cryptography.utils import Buffer
 
-__all__ = ["BytesSource", "FileSource", "RangeSource", "Source"]
+__all__ = ["RESEAL", "BytesSource", "FileSource", "RangeSource", "Source"]
+
+RESEAL = "Restore it from a backup of the store, or seal it again: `aisec artifact seal SRC NAME`."
 
 
 class Source(Protocol):
@@ -107,7 +109,7 @@ class RangeSource:
 def _cut_short() -> SealBrokenError:
     return SealBrokenError(
         "A sealed file became shorter while it was read.",
-        next="Restore it from a backup of the store, or seal it again.",
+        next=RESEAL,
         code="seal-truncated",
     )
 

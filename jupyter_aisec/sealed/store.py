@@ -74,7 +74,7 @@ class UrlFolder:
         except OSError as error:
             raise SealError(
                 f"{self.url} cannot be written: {error}.",
-                next="Check the space and the permissions there, then seal again.",
+                next="Make room there, or give permission, or seal to another place: `--to URL`.",
                 code="store-unwritable",
             ) from error
 

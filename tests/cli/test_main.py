@@ -132,4 +132,4 @@ def test_as_a_module_it_is_the_command() -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert "next: Start one with `aisec broker start`" in done.stderr
+    assert "next: Start it, `aisec broker start --listen 127.0.0.1:1`" in done.stderr

@@ -151,7 +151,7 @@ def _own(state: State, who: SignedIn, grant_id: str) -> Grant:
     if found.person != who.person:
         raise IdentityError(
             f"{grant_id} is a grant of {found.person}, and the token is {who.person}'s.",
-            next="Log in as yourself: aisec login",
+            next="Log in as yourself: `aisec login`.",
             code="token-of-another",
         )
     return found

@@ -39,7 +39,7 @@ def run(
     found = next((one for one in runs(broker, who) if one.run == run), None)
     if found is None:
         raise NotFoundError(
-            f"There is no run {run}.", next="See them: aisec run list", code="run-unknown"
+            f"There is no run {run}.", next="See them: `aisec run list`.", code="run-unknown"
         )
     return found
 
@@ -58,7 +58,7 @@ def bundle(
     if found is None:
         raise NotFoundError(
             f"No run is recorded that sealed {seal_id}.",
-            next="See them: aisec run list",
+            next="See them: `aisec run list`.",
             code="bundle-unknown",
         )
     return Response(found, media_type="application/json")
