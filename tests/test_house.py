@@ -25,7 +25,7 @@ WALLS: dict[str, frozenset[str]] = {
     "grants": frozenset({"people", "ledger"}),
     "sealed": frozenset({"people"}),
     "provenance": PURE | {"sealed"},
-    "record": frozenset({"people"}),
+    "record": PURE | {"provenance"},
     "confine": frozenset(),
     "client": PURE | {"sealed"},
     "broker": PURE | {"sealed", "provenance"},

@@ -96,32 +96,28 @@ def _seal(
 
 def make_record(session: KernelSession, result: SealResult) -> Record:
     """What the kernel says about the run that made ``result``."""
-    facts = msgspec.to_builtins(session.recorder.facts())
     opened = sorted(session.ever_opened.values(), key=lambda one: one.entry)
-    return msgspec.convert(
-        {
-            **facts,
-            "origin": session.about.trust.origin,
-            "run": new_id("run"),
-            "kernel": session.key.public.key_id,
-            "grants": sorted({one.grant for one in opened}),
-            "inputs": [
-                Input(
-                    artifact=one.artifact,
-                    version=one.version,
-                    seal_id=one.seal_id,
-                    grant=one.grant,
-                    entry=one.entry,
-                )
-                for one in opened
-            ],
-            "output": Output(
-                artifact=result.manifest.artifact,
-                seal_id=result.manifest.seal_id,
-                manifest_sha256=hashlib.sha256(result.envelope.payload).hexdigest(),
-            ),
-        },
-        type=Record,
+    return Record(
+        **msgspec.structs.asdict(session.recorder.facts()),
+        origin=session.about.trust.origin,
+        run=new_id("run"),
+        kernel=session.key.public.key_id,
+        grants=tuple(sorted({one.grant for one in opened})),
+        inputs=tuple(
+            Input(
+                artifact=one.artifact,
+                version=one.version,
+                seal_id=one.seal_id,
+                grant=one.grant,
+                entry=one.entry,
+            )
+            for one in opened
+        ),
+        output=Output(
+            artifact=result.manifest.artifact,
+            seal_id=result.manifest.seal_id,
+            manifest_sha256=hashlib.sha256(result.envelope.payload).hexdigest(),
+        ),
     )
 
 

@@ -13,24 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from jupyter_aisec.provenance.facts import Cell
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MOST_CELLS", "Cell", "CellRecorder", "source_digest"]
+__all__ = ["MOST_CELLS", "CellRecorder", "source_digest"]
 
 MOST_CELLS = 5_000
 """Cells kept in memory; older ones are counted, and the record says that they are missing."""
-
-
-class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One execution of one cell. ``finished`` and ``ok`` are None while it runs."""
-
-    n: int  # 1 is the first cell recorded in this kernel
-    cell_id: str | None  # the notebook's id of the cell, where the front end tells it
-    sha256: str  # of the source as it was sent
-    started: str
-    finished: str | None = None
-    ok: bool | None = None
 
 
 def source_digest(source: str) -> str:

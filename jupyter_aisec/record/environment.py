@@ -6,18 +6,9 @@ import hashlib
 import platform
 from importlib import metadata
 
-import msgspec
+from jupyter_aisec.provenance.facts import Environment
 
-__all__ = ["Environment", "environment"]
-
-
-class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """``packages`` are ``name==version`` lines; their digest is over the lines, sorted."""
-
-    python: str  # "CPython 3.11.7"
-    platform: str  # "Linux-6.1.0-amd64-x86_64-with-glibc2.36"
-    packages: tuple[str, ...]
-    packages_sha256: str
+__all__ = ["environment"]
 
 
 def environment() -> Environment:

@@ -8,27 +8,15 @@ from __future__ import annotations
 
 import os
 
-import msgspec
+from jupyter_aisec.provenance.facts import Gpu
 
-__all__ = ["Gpu", "gpus"]
-
-
-class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    uuid: str  # "GPU-…": the same in every process and container
-    name: str
-    memory: int  # bytes
-    driver: str
-    used: bool
-    """Whether NVML lists this process on it. Best effort: in a container or a PID namespace
-    NVML speaks of other process ids, so False proves nothing."""
+__all__ = ["gpus"]
 
 
 def gpus() -> tuple[Gpu, ...]:
-    """The GPUs NVML shows this process; none where there is no driver or no binding."""
-    try:
-        import pynvml
-    except ImportError:
-        return ()
+    """The GPUs NVML shows this process; none where there is no driver."""
+    import pynvml
+
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
@@ -48,6 +36,7 @@ def gpus() -> tuple[Gpu, ...]:
 def _gpu(handle: object, driver: str) -> Gpu:
     import pynvml
 
+    # In a container or a PID namespace NVML speaks of other process ids: ``used`` is best effort.
     try:
         processes = {p.pid for p in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)}
     except pynvml.NVMLError:  # not permitted, or not supported under MIG

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from jupyter_aisec.record.cells import Cell, CellRecorder
-from jupyter_aisec.record.environment import Environment, environment
-from jupyter_aisec.record.gpus import Gpu, gpus
-from jupyter_aisec.record.steps import StepRecorder, Steps
+from jupyter_aisec.provenance.facts import Cell, Environment, Gpu, Steps
+from jupyter_aisec.record.cells import CellRecorder
+from jupyter_aisec.record.environment import environment
+from jupyter_aisec.record.gpus import gpus
+from jupyter_aisec.record.steps import StepRecorder
 from jupyter_aisec.times import format_time
 
 if TYPE_CHECKING:

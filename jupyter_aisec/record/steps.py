@@ -10,8 +10,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from jupyter_aisec.provenance.facts import Steps
 from jupyter_aisec.record.importing import when_imported
 from jupyter_aisec.times import format_time
 
@@ -19,16 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-__all__ = ["StepRecorder", "Steps"]
-
-
-class Steps(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What one class of optimizer did since the last run was closed."""
-
-    optimizer: str  # "torch.optim.sgd.SGD"
-    steps: int
-    first: str  # when the first of these steps ended
-    last: str
+__all__ = ["StepRecorder"]
 
 
 class StepRecorder:
