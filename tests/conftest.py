@@ -58,12 +58,23 @@ class RunningBroker:
         Called in this process, which is what the entry point does and ten times as quick.
         """
         out, err = io.StringIO(), io.StringIO()
-        given = {**self._environment(person), **environment}
+        given = {**self.environment(person), **environment}
         with patch.dict(os.environ, given, clear=True), redirect_stdout(out), redirect_stderr(err):
             code = main(arguments)
         return subprocess.CompletedProcess(list(arguments), code, out.getvalue(), err.getvalue())
 
-    def _environment(self, person: str | None = None) -> dict[str, str]:
+    def add(self, name: str, role: str) -> str:
+        """Add a person, as both admins; their one-time token comes back."""
+        file = str(self.folder / f"{name}.invitation.json")
+        arguments = ("person", "add", name, "--role", role, "--out", file, "--json")
+        added = self.run(*arguments, person="approver")
+        added.check_returncode()
+        self.run("person", "countersign", file, "--yes", person="researcher").check_returncode()
+        token: str = msgspec.json.decode(added.stdout)["token"]
+        return token
+
+    def environment(self, person: str | None = None) -> dict[str, str]:
+        """What the processes of that person, or of nobody, are started with."""
         given = {name: value for name, value in os.environ.items() if "AISEC" not in name}
         given |= {"AISEC_BROKER": self.url}
         return given if person is None else {**given, "AISEC_HOME": str(self.folder / person)}
@@ -72,7 +83,7 @@ class RunningBroker:
         """Start it and wait until it answers; :attr:`url` is where."""
         arguments = ["broker", "start", "--json", "--home", str(self.home), "--listen", listen]
         process = subprocess.Popen(
-            [*AISEC, *arguments], env=self._environment(), stdout=subprocess.PIPE, text=True
+            [*AISEC, *arguments], env=self.environment(), stdout=subprocess.PIPE, text=True
         )
         assert process.stdout is not None
         text = ""
