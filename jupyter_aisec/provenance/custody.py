@@ -14,8 +14,8 @@ from jupyter_aisec.grants.statements import Approval, Request
 from jupyter_aisec.ledger import bodies
 from jupyter_aisec.provenance.bundle import Bundle
 from jupyter_aisec.provenance.chain import Chain
-from jupyter_aisec.provenance.compare import compare
-from jupyter_aisec.provenance.facts import Cell, Input, Observation, Record
+from jupyter_aisec.provenance.facts import Cell, Input, Record
+from jupyter_aisec.provenance.statement import signed_differences
 from jupyter_aisec.times import format_duration
 
 __all__ = ["Node", "chain_of_custody"]
@@ -38,15 +38,9 @@ def chain_of_custody(bundle: Bundle) -> Node:
     """The tree of a bundle; raises an error of the family for parts that cannot be read."""
     chain = Chain(one.entry for one in bundle.entries)
     record = bundle.record.read(Record, Record.payload_type, "The record")
-    observation = (
-        None
-        if bundle.observation is None
-        else bundle.observation.read(Observation, Observation.payload_type, "The observation")
-    )
     entry, sealed = chain.sealed(record.output.seal_id)
     seat = chain.seat(record.kernel, entry.index).binding
-    releases = chain.releases(record.kernel, entry.index)
-    differences = compare(record, observation, [(one.index, body) for one, body in releases])
+    differences = signed_differences(bundle.statement)
     steps = sum(one.steps for one in record.steps)
     run = Node(
         text=f"{record.run}: {steps} training steps in {seat.person}'s kernel, "
@@ -54,10 +48,15 @@ def chain_of_custody(bundle: Bundle) -> Node:
         children=(
             Node(text=f"{record.started} to {record.finished}"),
             *([Node(text=f"cut short: {_visible(record.cut_short)}")] if record.cut_short else []),
-            Node(text=f"{len(record.cells)} cells", children=_cells(record.cells)),
+            *_circumstances(record),
             Node(
-                text="the observers agree" if not differences else "differences",
-                children=tuple(Node(text=one.what) for one in differences),
+                text=f"{len(record.cells)} cells"
+                + (f", {record.cells_missing} missing" if record.cells_missing else ""),
+                children=_cells(record.cells),
+            ),
+            Node(
+                text="the observers agree" if not differences else "the observers differ",
+                children=tuple(Node(text=_visible(one.what)) for one in differences),
             ),
             *(_input(chain, one) for one in record.inputs),
         ),
@@ -66,6 +65,21 @@ def chain_of_custody(bundle: Bundle) -> Node:
         text=f"{record.output.artifact} version {sealed.version} ({record.output.seal_id}), "
         f"sealed by {sealed.by} in entry {entry.index}",
         children=(run,),
+    )
+
+
+def _circumstances(record: Record) -> Iterator[Node]:
+    """What trained, and on what."""
+    for step in record.steps:
+        yield Node(text=f"{_visible(step.optimizer)}: {step.steps} steps")
+    for framework in record.frameworks:
+        yield Node(text=_visible(framework))
+    for gpu in record.gpus:
+        yield Node(text=f"{_visible(gpu.name)}, {_visible(gpu.uuid)}")
+    environment = record.environment
+    yield Node(
+        text=f"{_visible(environment.python)}, {_visible(environment.platform)}, "
+        f"{len(environment.packages)} packages"
     )
 
 

@@ -8,16 +8,18 @@ so a verifier checks it by making it again.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+from jupyter_aisec.errors import MalformedError
 from jupyter_aisec.grants.catalog import MANIFEST_TYPE
 from jupyter_aisec.grants.signed import payload_sha256
 from jupyter_aisec.grants.statements import Approval, Request
 from jupyter_aisec.ledger import bodies
 from jupyter_aisec.ledger.entry import Entry
-from jupyter_aisec.people.canonical import canonical
+from jupyter_aisec.people.canonical import canonical, parse_canonical
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.provenance.bom import BOM_MEDIA_TYPE, bill_of_materials
 from jupyter_aisec.provenance.chain import Chain
@@ -32,6 +34,7 @@ __all__ = [
     "PREDICATE_TYPE",
     "STATEMENT_TYPE",
     "make_statement",
+    "signed_differences",
 ]
 
 STATEMENT_TYPE = "application/vnd.in-toto+json"  # the DSSE payload type
@@ -74,6 +77,18 @@ def make_statement(
             },
         },
     }
+
+
+def signed_differences(statement: Envelope) -> tuple[Difference, ...]:
+    """What the broker signed that the two observers disagree about; raises MalformedError."""
+    said = parse_canonical(statement.payload, dict[str, Any], "The statement")
+    try:
+        products = said["predicate"]["runDetails"]["byproducts"]
+        (listed,) = (one["content"] for one in products if one["name"] == "differences")
+        content = base64.b64decode(listed, validate=True)
+    except (LookupError, TypeError, ValueError) as error:
+        raise MalformedError("The statement does not say what the observers differ in.") from error
+    return parse_canonical(content, tuple[Difference, ...], "The differences")
 
 
 def _subjects(chain: Chain, record: Record) -> list[dict[str, Any]]:

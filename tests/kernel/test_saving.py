@@ -42,7 +42,14 @@ def test_a_model_is_sealed_with_its_run(opened, capsys):
     capsys.readouterr()
     run(opened, "%provenance")
     text = capsys.readouterr().out
-    for words in ("torch.optim.sgd.SGD, 3 steps", "approved by approver", "asked by researcher"):
+    for words in (
+        "torch.optim.sgd.SGD: 3 steps",
+        "approved by approver",
+        "asked by researcher",
+        "the observers differ",
+        "Nobody watched the kernel from outside",
+        "Verify it: aisec verify run_",
+    ):
         assert words in text
     assert bundle["format"] == "jupyter-aisec/bundle/v1"
     stored = Path(view.url.removeprefix("file://"), "bundle.json")

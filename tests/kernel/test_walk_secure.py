@@ -235,6 +235,7 @@ def test_train_save_and_verify_the_chain(world, secure):
     shown = secure.run("%provenance").ok().text
     assert "5 steps" in shown
     assert "isolation full" in shown
+    assert "the observers agree" in shown
     assert "approved by approver" in shown
     view = world.researcher.artifact("weights/secure-net")
     folder = Path(view.url.removeprefix("file://"))
