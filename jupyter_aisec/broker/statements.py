@@ -43,7 +43,7 @@ def append_statement(
     somebody else than the token speaks for.
     """
     with broker.noting_refusals(who.person, action, subject):
-        _require_own(envelope, who)
+        _require_own(broker, envelope, who)
         try:
             broker.ledger.append(lambda state, now: propose(state, envelope, now))
         except ConflictError as error:
@@ -57,12 +57,14 @@ def require_about(envelope: Envelope, grant_id: str) -> None:
         raise MalformedError("The path and the statement name two grants.", code="grant-differs")
 
 
-def _require_own(envelope: Envelope, who: SignedIn) -> None:
+def _require_own(broker: Broker, envelope: Envelope, who: SignedIn) -> None:
     person = _read(envelope).person
-    if person != who.person:
+    with broker.ledger.reading() as (state, _):
+        owners = {state.directory.owner(one.keyid) for one in envelope.signatures}
+    if who.person not in {person, *owners}:
         raise IdentityError(
             f"The token is {who.person}'s, and the statement is signed as {person[:80]!r}.",
-            next="Log in as yourself: aisec login",
+            next="Log in as yourself: `aisec login`.",
             code="token-of-another",
         )
 

@@ -13,6 +13,7 @@ from jupyter_aisec.broker.config import Config
 from jupyter_aisec.broker.schemas import EnvelopeModel
 from jupyter_aisec.grants.catalog import ArtifactVersion
 from jupyter_aisec.grants.grant import Grant, GrantState
+from jupyter_aisec.grants.persons import admins_needed
 from jupyter_aisec.grants.state import State
 from jupyter_aisec.grants.view import grant_view
 from jupyter_aisec.ledger.bodies import EndedWhy, Role, RunRecorded
@@ -265,8 +266,22 @@ class RecordedView(View):
 
 
 class PolicyView(View):
+    """The policy in force, and how many admins must sign for people and others' keys now."""
+
     version: int
     policy: dict[str, Any]
+    admins_for_people: int
+    admins_for_keys: int
+
+    @classmethod
+    def of(cls, state: State) -> PolicyView:
+        asked = (state.directory, state.policy, state.size)
+        return cls(
+            version=state.policy_version,
+            policy=state.policy.to_dict(),
+            admins_for_people=admins_needed(*asked),
+            admins_for_keys=admins_needed(*asked, least=2),
+        )
 
 
 class EntryView(View):

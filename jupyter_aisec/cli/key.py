@@ -8,9 +8,11 @@ from typing import Annotated
 import msgspec
 import typer
 
+from jupyter_aisec.cli.countersign import countersign, keep
 from jupyter_aisec.cli.output import Json, confirm, emit, table
 from jupyter_aisec.cli.session import say_where_keys_are
 from jupyter_aisec.client import Home, PersonClient
+from jupyter_aisec.client.countersign import prepare_enrolment
 from jupyter_aisec.errors import NotFoundError, UsageError
 from jupyter_aisec.people.keys import SigningKey
 
@@ -27,11 +29,15 @@ def enroll(
     public_out: Annotated[
         Path | None, typer.Option(help="Write the public key (PEM) to this file.")
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write to this file what an older key must sign.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Make this home's key if there is none, and print its public half.
 
     Needs no broker: the public key can go to whoever makes one (`aisec broker init --admin`).
+    With --out it becomes a further key of yours: an older one, or two admins, sign the file.
     """
     home = Home()
     if not home.has_key():
@@ -49,7 +55,21 @@ def enroll(
                 f"{public_out} cannot be written: {error.strerror}.",
                 next="Name a file that can be written.",
             ) from error
-    emit({"key_id": public.key_id, "public_key": pem}, json, f"{public.key_id}\n{pem.rstrip()}")
+    human = f"{public.key_id}\n{pem.rstrip()}"
+    if out is not None:
+        client = PersonClient(home=home)
+        keep(prepare_enrolment(client, client.person), out)
+        human += (
+            f"\n\nIn a home whose key is enrolled, sign {out} with\n\n"
+            f"  aisec key countersign {out}\n\n"
+            f"then log in here: `aisec login --as {client.person}`. "
+            "Who has no such key left asks two admins to sign it."
+        )
+    file = None if out is None else str(out)
+    emit({"key_id": public.key_id, "public_key": pem, "file": file}, json, human)
+
+
+app.command("countersign")(countersign)
 
 
 @app.command("list")

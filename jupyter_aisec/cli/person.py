@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
 
+from jupyter_aisec.cli.countersign import Out, countersign, send_or_keep
 from jupyter_aisec.cli.output import Json, confirm, emit, table
 from jupyter_aisec.client import PersonClient
+from jupyter_aisec.client.countersign import prepare_invitation, prepare_removal
 from jupyter_aisec.errors import UsageError
 from jupyter_aisec.ledger.bodies import Role
 
@@ -20,16 +23,30 @@ app = typer.Typer(help="The people of the broker.", no_args_is_help=True, rich_m
 def add(
     name: str,
     role: Annotated[list[str], typer.Option(help="researcher, approver or admin; may repeat.")],
+    out: Out = None,
     json: Json = False,
 ) -> None:
-    """Add a person; prints the one-time token with which they log in the first time."""
+    """Add a person; prints the one-time token with which they log in the first time.
+
+    Where there are two admins or more, another one signs too (as many as the policy says).
+    """
     client = PersonClient()
-    token = client.invite(name, [as_role(one) for one in role])
-    human = (
-        f"{name} was added. Give them this one-time token, not in public:\n\n"
-        f"  AISEC_BROKER={client.http.url} aisec login --token {token}\n"
-    )
-    emit({"person": name, "roles": role, "token": token}, json, human)
+    unsent, token = prepare_invitation(client, name, [as_role(one) for one in role])
+    file = out or Path(f"{name}.invitation.json")
+    left = send_or_keep(client, unsent, file)
+    login = f"  AISEC_BROKER={client.http.url} aisec login --token {token}\n"
+    human = f"{name} was added. Give them this one-time token, not in public:\n\n{login}"
+    if left:
+        human = (
+            f"{name} is not added yet: {_admins(left)} must sign {file} with\n\n"
+            f"  aisec person countersign {file}\n\n"
+            f"Then, and not before, {name} can use this one-time token:\n\n{login}"
+        )
+    data = {"person": name, "roles": role, "token": token, "signatures_missing": left}
+    emit(data | {"file": str(file) if left else None}, json, human)
+
+
+app.command("countersign")(countersign)
 
 
 @app.command("list")
@@ -46,13 +63,30 @@ def list_(json: Json = False) -> None:
 @app.command()
 def remove(
     name: str,
+    out: Out = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     json: Json = False,
 ) -> None:
-    """Remove a person: their keys sign nothing any more, their grants end."""
+    """Remove a person: their keys sign nothing any more, their grants end.
+
+    To remove an admin, as many admins must sign as to add one.
+    """
     confirm(f"Remove {name}, whose name can never be given again?", yes)
-    PersonClient().remove(name)
-    emit({"person": name, "removed": True}, json, f"{name} was removed.")
+    client = PersonClient()
+    file = out or Path(f"{name}.removal.json")
+    left = send_or_keep(client, prepare_removal(client, name), file)
+    human = f"{name} was removed."
+    if left:
+        human = (
+            f"{name} is not removed yet: {_admins(left)} must sign {file} with\n\n"
+            f"  aisec person countersign {file}"
+        )
+    data = {"person": name, "removed": not left, "signatures_missing": left}
+    emit(data | {"file": str(file) if left else None}, json, human)
+
+
+def _admins(number: int) -> str:
+    return "another admin" if number == 1 else f"{number} more admins"
 
 
 def as_role(text: str) -> Role:

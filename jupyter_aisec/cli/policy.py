@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from jupyter_aisec.cli.output import Json, emit, safe
+from jupyter_aisec.cli.countersign import Out, countersign, send_or_keep
+from jupyter_aisec.cli.output import Json, confirm, emit, safe
 from jupyter_aisec.client import PersonClient
+from jupyter_aisec.client.countersign import prepare_policy
 from jupyter_aisec.errors import UsageError
 from jupyter_aisec.grants.policy import Policy, describe, parse_policy
 
@@ -33,6 +35,35 @@ def explain(json: Json = False) -> None:
     view = PersonClient().policy()
     policy = Policy.from_dict(view.policy)
     emit(view, json, f"Policy version {view.version}.\n\n{_explained(policy)}")
+
+
+@app.command()
+def apply(
+    file: Annotated[Path, typer.Argument(metavar="FILE")],
+    out: Out = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    """Put another policy in force, once as many admins signed as the one in force demands."""
+    text = read_policy_text(file)
+    explained = _explained(parse_policy(text))
+    if not json:
+        emit(None, False, explained)
+    confirm("Sign this policy?", yes or json)
+    client = PersonClient()
+    kept = out or file.with_suffix(".change.json")
+    left = send_or_keep(client, prepare_policy(client, text), kept)
+    human = "The policy is in force."
+    if left:
+        human = (
+            f"The policy is not in force yet: {left} more must sign {kept} with\n\n"
+            f"  aisec policy countersign {kept}"
+        )
+    data = {"applied": not left, "signatures_missing": left, "file": str(kept) if left else None}
+    emit(data, json, human)
+
+
+app.command("countersign")(countersign)
 
 
 def read_policy_text(file: Path) -> str:

@@ -1,5 +1,6 @@
 """Talking to the broker: as a person, with a key of one's own, and as a bound kernel."""
 
+from jupyter_aisec.client.countersign import Unsent
 from jupyter_aisec.client.events import Event
 from jupyter_aisec.client.home import Account, Home, Session
 from jupyter_aisec.client.http import BearerAuth, Http
@@ -43,5 +44,6 @@ __all__ = [
     "RunView",
     "SealedView",
     "Session",
+    "Unsent",
     "Who",
 ]

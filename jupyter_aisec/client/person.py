@@ -37,15 +37,12 @@ from jupyter_aisec.grants.statements import (
     Binding,
     Decision,
     Enrolment,
-    Invitation,
     KeyRevocation,
     Login,
-    Removal,
     Request,
     Statement,
 )
 from jupyter_aisec.ids import new_id
-from jupyter_aisec.ledger.bodies import Role
 from jupyter_aisec.ledger.checkpoint import Checkpoint
 from jupyter_aisec.ledger.trust import Trust
 from jupyter_aisec.people import dsse
@@ -56,11 +53,10 @@ from jupyter_aisec.times import format_time, parse_time
 if TYPE_CHECKING:
     from jupyter_aisec.sealed.contents import Sources
 
-__all__ = ["PersonClient", "new_token"]
+__all__ = ["PersonClient"]
 
 S = TypeVar("S", bound=Statement)
 Isolation = Literal["none", "partial", "full"]
-INVITATION = timedelta(days=3)
 _RENEW_EARLY = timedelta(seconds=30)
 
 
@@ -105,7 +101,8 @@ class PersonClient:
         if name is None:
             raise IdentityError(
                 f"{self.home.folder} does not say whose home it is.",
-                next="Log in: `aisec login --token …` the first time, else `aisec login --as …`.",
+                next="Log in the first time with a token from `aisec person add`, by an admin: "
+                "`aisec login --token TOKEN`. Later, in another home: `aisec login --as NAME`.",
                 code="not-logged-in",
             )
         return name
@@ -122,7 +119,7 @@ class PersonClient:
         if not dot:
             raise UsageError(
                 "This is not a one-time token.",
-                next="Ask an admin for one: `aisec person add NAME --role …` prints it.",
+                next="An admin's `aisec person add` prints one: `aisec login --token TOKEN`.",
                 code="token-malformed",
             )
         if not self.home.has_key():
@@ -162,23 +159,6 @@ class PersonClient:
 
     def people(self) -> tuple[PersonView, ...]:
         return as_view(self.http.get("/v1/people"), tuple[PersonView, ...])
-
-    def invite(self, name: str, roles: Sequence[Role], *, lasts: timedelta = INVITATION) -> str:
-        """Add a person; returns the one-time token with which they enrol their first key."""
-        token = new_token(name)
-        envelope = self._sign(
-            Invitation,
-            invites=name,
-            roles=tuple(sorted(set(roles))),
-            token_sha256=_sha256(token.encode()),
-            expires=format_time(datetime.now(UTC) + lasts),
-        )
-        self.http.post("/v1/people", {"envelope": envelope})
-        return token
-
-    def remove(self, name: str) -> Any:
-        envelope = self._sign(Removal, removes=name)
-        return self.http.post(f"/v1/people/{name}/remove", {"envelope": envelope})
 
     def revoke_key(self, key_id: str) -> Any:
         envelope = self._sign(KeyRevocation, key_id=key_id)
@@ -297,7 +277,7 @@ class PersonClient:
     ) -> Approval:
         """The approval that would be signed, to be shown first; narrowed if asked."""
         self.read_request(view)
-        return self._statement(
+        return self.statement(
             Approval,
             grant=view.id,
             request_sha256=_sha256(view.request.payload),
@@ -333,7 +313,7 @@ class PersonClient:
     def _decide(
         self, action: Literal["deny", "withdraw", "return", "revoke"], grant: str, reason: str
     ) -> GrantView:
-        decision = self._statement(Decision, action=action, grant=grant, reason=reason)
+        decision = self.statement(Decision, action=action, grant=grant, reason=reason)
         return self._post_statement(f"/v1/grants/{grant}/{action}", decision)
 
     # -- seats
@@ -350,7 +330,7 @@ class PersonClient:
         missing: Sequence[str] = (),
     ) -> GrantView:
         """Give the seat to a kernel, naming its two public keys."""
-        binding = self._statement(
+        binding = self.statement(
             Binding,
             grant=grant,
             seat=seat,
@@ -403,12 +383,13 @@ class PersonClient:
 
     # -- signing
 
-    def _statement(self, type_: type[S], **fields: Any) -> S:
+    def statement(self, type_: type[S], **fields: Any) -> S:
+        """A statement for this broker, of now, by this home's person unless one is named."""
         fields["person"] = fields.get("person") or self.person
         return type_(origin=self.trust.origin, at=format_time(datetime.now(UTC)), **fields)
 
     def _sign(self, type_: type[Statement], **fields: Any) -> dsse.Envelope:
-        return self.sign(self._statement(type_, **fields))
+        return self.sign(self.statement(type_, **fields))
 
     def sign(self, statement: Statement) -> dsse.Envelope:
         """The statement, signed with this home's key."""
@@ -416,11 +397,6 @@ class PersonClient:
 
     def _post_statement(self, path: str, statement: Statement) -> GrantView:
         return as_view(self.http.post(path, {"envelope": self.sign(statement)}), GrantView)
-
-
-def new_token(person: str) -> str:
-    """A fresh one-time token; it begins with the person's name, so that log-in needs no other."""
-    return f"{person}.{secrets.token_urlsafe(24)}"
 
 
 def _sha256(data: bytes) -> str:

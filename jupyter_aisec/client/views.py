@@ -110,10 +110,12 @@ class PersonView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PolicyView(msgspec.Struct, frozen=True, kw_only=True):
-    """The policy in force."""
+    """The policy in force, and how many admins must sign for people and others' keys now."""
 
     version: int
     policy: dict[str, Any]
+    admins_for_people: int
+    admins_for_keys: int
 
 
 class FindingView(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,6 +26,7 @@ from tests.broker.world import ORIGIN, Api, Clock, Site, problem, serve, timesta
 
 
 def invitation(api: Api, name: str, token: str) -> Envelope:
+    """As the first of two admins signs it."""
     return api.site.signed(
         Invitation,
         "researcher",
@@ -46,8 +47,13 @@ def enrolment(name: str, key: SigningKey, token: str | None) -> Envelope:
 
 def test_from_invitation_to_removal(api: Api) -> None:
     token, key = secrets.token_urlsafe(16), SigningKey.generate()
-    body = {"envelope": invitation(api, "carol", token)}
-    assert api.post("/v1/people", body, person="researcher")["name"] == "carol"
+    once = invitation(api, "carol", token)
+    alone = api.send("POST", "/v1/people", {"envelope": once}, person="researcher")
+    problem(alone, 401, "admins-too-few")
+    not_mine = api.send("POST", "/v1/people", {"envelope": once}, person="approver")
+    problem(not_mine, 401, "token-of-another")
+    body = {"envelope": sign_again(once, api.site.keys["approver"])}
+    assert api.post("/v1/people", body, person="approver")["name"] == "carol"  # who signed last
     first = enrolment("carol", key, token)
     wrong = api.send("POST", "/v1/people/enrol", {"envelope": first, "token": "no"})
     problem(wrong, 401, "token-wrong")
@@ -118,6 +124,8 @@ def test_policy_changes_by_two_admins(api: Api) -> None:
     body = {"policy": text, "envelope": change}
     problem(api.send("POST", "/v1/policy", body, person="researcher"), 401, "admins-too-few")
     both = sign_again(change, api.site.keys["approver"])
+    view = api.get("/v1/policy", "second")
+    assert (view["admins_for_people"], view["admins_for_keys"]) == (2, 2)
     answer = api.post("/v1/policy", {"policy": text, "envelope": both}, person="researcher")
     assert answer["version"] == 1
     bad = {"policy": "mode = 1", "envelope": both}

@@ -65,34 +65,99 @@ def test_whoami_and_login(aisec: Aisec, broker: RunningBroker) -> None:
     assert aisec("researcher", "login", "--json").json["person"] == "researcher"
 
 
-def test_people_are_added_listed_and_removed(aisec: Aisec, broker: RunningBroker) -> None:
-    said = aisec("approver", "person", "add", "erin", "--role", "researcher", "--json")
-    token = said.json["token"]
+def test_a_person_is_added_by_two_admins_and_removed_by_one(
+    aisec: Aisec, broker: RunningBroker, tmp_path: Path
+) -> None:
+    file = tmp_path / "erin.invitation.json"
+    add = ("person", "add", "erin", "--role", "researcher", "--out", file)
+    said = aisec("approver", *add, "--json").json
+    assert said["signatures_missing"] == 1
+    assert said["file"] == str(file)
+    token = said["token"]
+    assert aisec("erin", "login", "--token", token).code == 1  # not in the ledger yet
+    assert aisec("approver", *add).code == 2  # never in the place of another file
+    said = aisec("approver", "person", "countersign", file, "--yes")
+    assert (said.code, "You signed this already" in said.err) == (1, True)
+    shown = aisec("researcher", "person", "countersign", file, "--yes")
+    assert "invites" in shown.out
+    assert "erin" in shown.out
+    assert "signed by" in shown.out
+    assert "Signed and sent" in shown.out
     assert aisec("erin", "login", "--token", token).code == 0
     assert aisec("erin", "whoami", "--json").json["roles"] == ["researcher"]
-    listed = aisec("approver", "person", "list").out
-    assert "erin" in listed
+    assert "erin" in aisec("approver", "person", "list").out
     assert aisec("approver", "person", "remove", "erin", "--yes").out == "erin was removed.\n"
     assert aisec("erin", "login").code == 1
-    shown = aisec("approver", "person", "add", "frank", "--role", "approver").out
-    assert f"AISEC_BROKER={broker.url} aisec login --token frank." in shown
+
+
+def test_the_second_admin_is_told_what_to_run(
+    aisec: Aisec, broker: RunningBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = aisec("approver", "person", "add", "frank", "--role", "approver", "--role", "admin")
+    assert "frank is not added yet: another admin must sign" in said.out
+    assert "aisec person countersign frank.invitation.json" in said.out
+    assert f"AISEC_BROKER={broker.url} aisec login --token frank." in said.out
+    token = said.out.split("--token ")[1].split()[0]
+    done = aisec("researcher", "person", "countersign", "frank.invitation.json", "--json").json
+    assert done["sent"]
+    assert sorted(done["signed_by"]) == ["approver", "researcher"]
+    assert aisec("frank", "login", "--token", token).code == 0
+    removal = tmp_path / "frank.removal.json"
+    said = aisec("approver", "person", "remove", "frank", "--yes")
+    assert f"aisec person countersign {removal.name}" in said.out
+    assert aisec("researcher", "person", "countersign", removal, "--yes").code == 0
+    assert aisec("frank", "login").code == 1
+
+
+def test_a_file_to_countersign_that_is_none(aisec: Aisec, tmp_path: Path) -> None:
+    file = tmp_path / "file.json"
+    assert aisec("approver", "person", "countersign", file).code == 2
+    file.write_text("{}")
+    assert aisec("approver", "person", "countersign", file).code == 1
 
 
 def test_keys_are_made_listed_and_revoked(
     aisec: Aisec, broker: RunningBroker, tmp_path: Path
 ) -> None:
-    token = aisec("approver", "person", "add", "gina", "--role", "researcher", "--json").json
     public = tmp_path / "gina.pem"
     made = aisec("gina", "key", "enroll", "--as", "gina", "--public-out", public, "--json")
     assert public.read_text() == made.json["public_key"]
     assert aisec("gina", "key", "enroll", "--json").json == made.json
     assert made.json["key_id"] in aisec("gina", "key", "enroll").out
-    assert aisec("gina", "login", "--token", token["token"]).code == 0
+    token = broker.add("gina", "researcher")
+    assert aisec("gina", "login", "--token", token).code == 0
     assert "in this home" in aisec("gina", "key", "list").out
     assert aisec("gina", "key", "revoke", "nothing").code == 1
     revoked = aisec("gina", "key", "revoke", made.json["key_id"][:20], "--yes", "--json")
     assert revoked.json == {"key_id": made.json["key_id"], "revoked": True}
     assert aisec("gina", "key", "enroll", "--public-out", tmp_path / "no" / "file").code == 2
+
+
+def test_a_second_key_is_enrolled_by_the_first(
+    aisec: Aisec, broker: RunningBroker, tmp_path: Path
+) -> None:
+    assert aisec("hana", "login", "--token", broker.add("hana", "researcher")).code == 0
+    file = tmp_path / "hana.enrolment.json"
+    said = aisec("hana-laptop", "key", "enroll", "--as", "hana", "--out", file)
+    assert f"aisec key countersign {file}" in said.out
+    assert aisec("hana-laptop", "login", "--as", "hana").code == 1
+    assert "Signed and sent" in aisec("hana", "key", "countersign", file, "--yes").out
+    assert aisec("hana-laptop", "login", "--as", "hana").code == 0
+    assert len(aisec("hana", "key", "list", "--json").json) == 2
+
+
+def test_who_lost_the_only_key_is_vouched_for_by_two_admins(
+    aisec: Aisec, broker: RunningBroker, tmp_path: Path
+) -> None:
+    assert aisec("iris", "login", "--token", broker.add("iris", "researcher")).code == 0
+    file = tmp_path / "iris.enrolment.json"
+    aisec("iris-new", "key", "enroll", "--as", "iris", "--out", file)
+    said = aisec("approver", "key", "countersign", file, "--yes")
+    assert f"Signed; 1 more must sign {file}." in said.out
+    assert aisec("iris-new", "login", "--as", "iris").code == 1
+    assert "Signed and sent" in aisec("researcher", "key", "countersign", file, "--yes").out
+    assert aisec("iris-new", "login", "--as", "iris").code == 0
 
 
 def test_a_folder_is_sealed_and_shown(aisec: Aisec, tmp_path: Path, name: str) -> None:
@@ -204,6 +269,19 @@ def test_policy_is_explained_and_checked(aisec: Aisec, tmp_path: Path) -> None:
     assert "nothing is refused" in checked.out
     file.write_text("mode = 1")
     assert aisec("researcher", "policy", "check", file).code == 1
+
+
+def test_a_policy_is_applied_by_two_admins(aisec: Aisec, tmp_path: Path) -> None:
+    before = aisec("researcher", "policy", "explain", "--json").json["version"]
+    file = tmp_path / "policy.toml"
+    file.write_text(DEFAULT_POLICY_TEXT.replace('begin_within = "24h"', 'begin_within = "12h"'))
+    said = aisec("approver", "policy", "apply", file, "--yes")
+    change = tmp_path / "policy.change.json"
+    assert f"aisec policy countersign {change}" in said.out
+    shown = aisec("researcher", "policy", "countersign", change, "--yes")
+    assert "policy_sha256" in shown.out
+    assert aisec("researcher", "policy", "explain", "--json").json["version"] == before + 1
+    assert aisec("approver", "policy", "apply", file, "--out", change, "--json").code == 2
 
 
 def test_the_ledger_is_audited_exported_and_searched(aisec: Aisec, grant: str) -> None:

@@ -9,7 +9,14 @@ import msgspec
 import pytest
 
 from jupyter_aisec.client import Home, KernelClient, PersonClient, Session
-from jupyter_aisec.client.person import new_token
+from jupyter_aisec.client.countersign import (
+    countersign,
+    missing,
+    new_token,
+    prepare_invitation,
+    prepare_removal,
+    send,
+)
 from jupyter_aisec.errors import (
     ConflictError,
     IdentityError,
@@ -156,9 +163,11 @@ def test_what_the_broker_shows_must_be_what_was_signed(
 
 
 def test_a_person_joins_and_leaves(
-    broker: RunningBroker, researcher: PersonClient, tmp_path: Path
+    broker: RunningBroker, researcher: PersonClient, approver: PersonClient, tmp_path: Path
 ) -> None:
-    token = researcher.invite("carol", ["researcher"])
+    once, token = prepare_invitation(researcher, "carol", ["researcher"])
+    assert missing(researcher, once) == 1
+    send(approver, countersign(approver, once))
     carol = PersonClient(broker.url, Home(tmp_path))
     carol.enrol(token)
     assert carol.whoami().person == "carol"
@@ -169,7 +178,7 @@ def test_a_person_joins_and_leaves(
     carol.revoke_key(key.key.key_id)
     with pytest.raises(RefusedError):
         carol.login()
-    researcher.remove("carol")
+    send(researcher, prepare_removal(researcher, "carol"))
     assert next(one for one in researcher.people() if one.name == "carol").removed is not None
 
 

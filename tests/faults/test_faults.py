@@ -108,9 +108,7 @@ def test_wrong_token(row: Row, broker: RunningBroker) -> None:
 
 def test_not_logged_in(row: Row, broker: RunningBroker) -> None:
     row.check(broker.run("whoami", "--json", person="nina"))
-    added = broker.run("person", "add", "nina", "--role", "researcher", "--json", person="approver")
-    token = msgspec.json.decode(helped(added).stdout)["token"]
-    helped(broker.run("login", "--token", token, person="nina"))
+    helped(broker.run("login", "--token", broker.add("nina", "researcher"), person="nina"))
     helped(broker.run("whoami", person="nina"))
 
 
@@ -450,9 +448,6 @@ def test_broker_rolled_back(row: Row, own_broker: RunningBroker) -> None:
 def test_broker_made_anew(row: Row, broker: RunningBroker, own_broker: RunningBroker) -> None:
     broker.client("researcher").login()
     row.check(broker.run("whoami", "--json", person="researcher", AISEC_BROKER=own_broker.url))
-    added = own_broker.run(
-        "person", "add", "zoe", "--role", "researcher", "--json", person="approver"
-    )
-    token = msgspec.json.decode(helped(added).stdout)["token"]
+    token = own_broker.add("zoe", "researcher")
     fresh = str(Home(own_broker.folder / "fresh").folder)
     helped(own_broker.run("login", "--token", token, AISEC_HOME=fresh))

@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1/policy", tags=["policy"])
 @router.get("", summary="The policy in force, in its canonical form")
 def policy(broker: BrokerDep, who: SignedInDep) -> PolicyView:
     with broker.ledger.reading() as (state, _):
-        return PolicyView(version=state.policy_version, policy=state.policy.to_dict())
+        return PolicyView.of(state)
 
 
 @router.post("", summary="Put another policy in force")
@@ -32,4 +32,4 @@ def apply(broker: BrokerDep, who: SignedInDep, body: PolicyIn) -> PolicyView:
         subject="policy",
     )
     with broker.ledger.reading() as (state, _):
-        return PolicyView(version=state.policy_version, policy=state.policy.to_dict())
+        return PolicyView.of(state)

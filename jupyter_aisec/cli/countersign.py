@@ -1,0 +1,111 @@
+"""``aisec … countersign``: the file in which a statement goes from one signer to the next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from jupyter_aisec.cli.output import Json, confirm, emit, fields
+from jupyter_aisec.client import PersonClient, Unsent
+from jupyter_aisec.client.countersign import countersign as sign
+from jupyter_aisec.client.countersign import missing, read_unsent, send, signers
+from jupyter_aisec.errors import UsageError
+
+__all__ = ["Out", "countersign", "keep", "send_or_keep"]
+
+Out = Annotated[
+    Path | None, typer.Option("--out", help="The file for whoever signs next, if somebody must.")
+]
+
+
+def countersign(
+    file: Annotated[Path, typer.Argument(metavar="FILE")],
+    yes: Annotated[bool, typer.Option("--yes", help="Sign without asking.")] = False,
+    json: Json = False,
+) -> None:
+    """Add your signature to what another began: shows exactly what will be signed."""
+    client = PersonClient()
+    unsent = _read(file)
+    before = signers(client, unsent)
+    if not json:
+        emit(None, False, _to_be_signed(unsent, before))
+    confirm("Sign this?", yes or json)
+    unsent = sign(client, unsent)
+    left = missing(client, unsent)
+    if left:
+        keep(unsent, file, again=True)
+    else:
+        send(client, unsent)
+    statement = unsent.statement
+    emit(
+        {
+            "type": unsent.envelope.payload_type,
+            "statement": statement,
+            "signed_by": signers(client, unsent),
+            "sent": not left,
+            "signatures_missing": left,
+        },
+        json,
+        f"Signed; {left} more must sign {file}." if left else "Signed and sent: it is in force.",
+    )
+
+
+def send_or_keep(client: PersonClient, unsent: Unsent, file: Path) -> int:
+    """Send a statement if enough signed it, else write ``file``; returns how many are missing.
+
+    Raises UsageError where the file is there already or cannot be written.
+    """
+    left = missing(client, unsent)
+    if left:
+        keep(unsent, file)
+    else:
+        send(client, unsent)
+    return left
+
+
+def keep(unsent: Unsent, file: Path, *, again: bool = False) -> None:
+    """Write the file for whoever signs next; only ``again`` in the place of another.
+
+    Raises UsageError.
+    """
+    try:
+        with file.open("wb" if again else "xb") as out:
+            out.write(unsent.to_bytes())
+    except OSError as error:
+        raise UsageError(
+            f"{file} cannot be written: {error.strerror}.",
+            next="Name another file with --out, or move this one away.",
+            code="unsent-unwritable",
+        ) from error
+
+
+def _read(file: Path) -> Unsent:
+    try:
+        return read_unsent(file.read_bytes())
+    except OSError as error:
+        raise UsageError(
+            f"{file} cannot be read: {error.strerror}.",
+            next="Name the file that the first signer gave you.",
+            code="unsent-unreadable",
+        ) from error
+
+
+def _to_be_signed(unsent: Unsent, before: tuple[str, ...]) -> Any:
+    """The statement, field by field as it is signed."""
+    said = msgspec.to_builtins(unsent.statement)
+    shown = {name: _text(value) for name, value in said.items()}
+    return fields(
+        (
+            ("to be signed", unsent.envelope.payload_type),
+            *shown.items(),
+            ("signed by", ", ".join(before) or "nobody yet"),
+            ("policy", unsent.policy),
+        )
+    )
+
+
+def _text(value: Any) -> Any:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
