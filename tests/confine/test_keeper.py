@@ -81,7 +81,7 @@ class Kernel:
     def close(self) -> None:
         self.client.stop_channels()
         if self.manager.is_alive():
-            self.manager.shutdown_kernel(now=True)
+            self.manager.shutdown_kernel()
 
 
 @pytest.fixture(scope="module")
