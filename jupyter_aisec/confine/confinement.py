@@ -214,7 +214,7 @@ class _Attempt:
     def start(self, inside: Callable[[Inside], int]) -> Confined:
         if not self.wanted.network:
             self.relay_path = f"/{randomness.token_urlsafe(32)}"
-        name = ".aisec" if self.wanted.mount else f"aisec-{os.urandom(8).hex()}"
+        name = ".aisec" if self.wanted.mount else f"aisec-{os.getpid()}-{os.urandom(8).hex()}"
         self.memory = f"{SHARED_MEMORY}/{name}"
         outer, inner = handshake.socket_pair()
         lifeline, held = os.pipe()
