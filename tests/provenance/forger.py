@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -100,3 +101,15 @@ class Forger:
                 for size in sorted(seen)
             ),
         )
+
+
+Forgery = Callable[[Forger], None]
+FORGERIES: dict[str, tuple[str, Forgery]] = {}
+
+
+def forgery(check: str) -> Callable[[Forgery], Forgery]:
+    def register(forge: Forgery) -> Forgery:
+        FORGERIES[forge.__name__] = (check, forge)
+        return forge
+
+    return register
