@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import Final
-
-import msgspec
+from datetime import datetime
 
 from jupyter_aisec.broker.failpoints import failpoint
 from jupyter_aisec.broker.kernel_requests import KernelRequest
@@ -19,8 +17,9 @@ from jupyter_aisec.broker.schemas import KeysIn
 from jupyter_aisec.broker.service import Broker
 from jupyter_aisec.broker.views import ReleaseView, envelope_model
 from jupyter_aisec.errors import TamperedError
-from jupyter_aisec.grants.releases import propose_release
+from jupyter_aisec.grants.releases import find_version, propose_release
 from jupyter_aisec.grants.state import State
+from jupyter_aisec.grants.statements import ReleaseStatement
 from jupyter_aisec.ledger.bodies import KeysReleased
 from jupyter_aisec.people.canonical import canonical
 from jupyter_aisec.people.dsse import sign
@@ -28,61 +27,56 @@ from jupyter_aisec.sealed.datakey import DataKey
 from jupyter_aisec.sealed.manifest import read_manifest
 from jupyter_aisec.sealed.release import release_info, seal_key
 
-__all__ = ["RELEASE_TYPE", "ReleaseStatement", "release_keys"]
-
-RELEASE_TYPE: Final = "application/vnd.jupyter-aisec.release+json"
-
-
-class ReleaseStatement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the broker signs over each key release (HPKE base mode names no sender)."""
-
-    entry: int  # the index of the ledger entry that logged it
-    action: str
-    grant: str
-    seal_id: str
-    kernel: str
-    keys_sha256: str  # of the canonical JSON of the encrypted keys
+__all__ = ["release_keys"]
 
 
 def release_keys(broker: Broker, grant_id: str, ask: KeysIn, signed: KernelRequest) -> ReleaseView:
     """The data keys that the kernel asks for, if promise P1 holds; else whatever it says."""
     ledger = broker.ledger
-    with ledger.reading() as (state, now):
+
+    def propose(state: State, now: datetime) -> KeysReleased:
+        return propose_release(
+            state,
+            grant_id,
+            ask.artifact,
+            ask.version,
+            None if signed.action in state.actions else _key_ids(state, grant_id, ask),
+            signed.kernel,
+            signed.action,
+            signed.sha256,
+            now,
+        )
+
+    with ledger.reading() as (state, _):
         ledger.check_stored()
         person = state.grant(grant_id).person
         with broker.noting_refusals(person, "keys", grant_id):
-            body = propose_release(
-                state,
-                grant_id,
-                ask.artifact,
-                ask.version,
-                _key_ids(state, ask),
-                signed.kernel,
-                signed.action,
-                signed.sha256,
-                now,
-            )
-        recorded = state.actions.get(signed.action)
-        if recorded is not None:
-            index = recorded.index
-        else:
-            index = ledger.append(lambda state, now: body).entry.index
+            recorded = state.actions.get(signed.action)
+            if recorded is None:
+                # Asked at the very time that the entry bears: a grant that ended is refused.
+                ledger.append(propose)
+                recorded = state.actions[signed.action]
+            else:
+                with ledger.reading() as (_, now):  # the comparison above took its time
+                    propose(state, now)
         failpoint("keys.released")
-        view = _encrypt(broker, state, body, index)
+        view = _encrypt(broker, state, recorded.body, recorded.index)
     failpoint("keys.encrypted")
     return view
 
 
-def _key_ids(state: State, ask: KeysIn) -> tuple[str, ...] | None:
-    """The keys of the files asked for; None for all."""
+def _key_ids(state: State, grant_id: str, ask: KeysIn) -> tuple[str, ...] | None:
+    """The keys of the files asked for, in the version that is released; None for all."""
     if ask.files is None:
         return None
-    manifest = read_manifest(state.catalog.find(ask.artifact, ask.version).manifest)
+    version = find_version(state, state.grant(grant_id), ask.artifact, ask.version)
+    manifest = read_manifest(version.manifest)
     return tuple(manifest.file(name).key_id for name in ask.files)
 
 
 def _encrypt(broker: Broker, state: State, body: KeysReleased, index: int) -> ReleaseView:
-    seat = next(one for one in state.grant(body.grant).bindings if one.kernel == body.kernel)
+    bindings = reversed(state.grant(body.grant).bindings)
+    seat = next(one for one in bindings if one.kernel == body.kernel)
     recipient = seat.signed.statement.release_key
     manifest = read_manifest(state.catalog.find(body.artifact, body.version).manifest)
     keys = {}
@@ -118,6 +112,6 @@ def _encrypt(broker: Broker, state: State, body: KeysReleased, index: int) -> Re
         keys={key_id: base64.b64encode(sealed).decode() for key_id, sealed in keys.items()},
         seal_id=body.seal_id,
         entry=index,
-        signature=envelope_model(sign(statement, RELEASE_TYPE, broker.keys.broker)),
+        signature=envelope_model(sign(statement, statement.payload_type, broker.keys.broker)),
         checkpoint=broker.ledger.checkpoint,
     )

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from jupyter_aisec.broker.bundles import check_bundle
-from jupyter_aisec.broker.clock import wall_clock
+from jupyter_aisec.broker.clock import SteadyClock, wall_clock
 from jupyter_aisec.broker.config import Config
 from jupyter_aisec.broker.keystore import BrokerKeys, KeyStore, open_key_store
 from jupyter_aisec.broker.log import Ledger
@@ -22,6 +22,7 @@ from jupyter_aisec.ledger.trust import Trust, trust_of
 __all__ = ["DATABASE", "Broker", "open_broker"]
 
 DATABASE = "broker.sqlite"
+CLOCK = "clock"  # the latest time that the broker answered
 
 
 class Broker:
@@ -36,6 +37,7 @@ class Broker:
         keys: BrokerKeys,
         key_store: KeyStore,
         lock: HomeLock,
+        clock: SteadyClock,
     ) -> None:
         self.home = home
         self.config = config
@@ -43,6 +45,7 @@ class Broker:
         self.keys = keys
         self.key_store = key_store
         self._lock = lock
+        self._clock = clock
 
     @property
     def trust(self) -> Trust:
@@ -73,6 +76,7 @@ class Broker:
 
     def close(self) -> None:
         self.ledger.close()
+        self._clock.close()
         self._lock.close()
 
 
@@ -94,6 +98,7 @@ def open_broker(
     try:
         key_store = open_key_store(home)
         keys = key_store.keys()
+        steady = SteadyClock(home / CLOCK, clock)
         store = Store(home / DATABASE)
         try:
             ledger = Ledger(
@@ -101,7 +106,7 @@ def open_broker(
                 NoteSigner(keys.origin, keys.log),
                 OutsideCopies(home, key_store),
                 check_bundle=check_bundle,
-                clock=clock,
+                clock=steady,
             )
         except BaseException:
             store.close()
@@ -110,5 +115,11 @@ def open_broker(
         lock.close()
         raise
     return Broker(
-        home=home, config=config, ledger=ledger, keys=keys, key_store=key_store, lock=lock
+        home=home,
+        config=config,
+        ledger=ledger,
+        keys=keys,
+        key_store=key_store,
+        lock=lock,
+        clock=steady,
     )

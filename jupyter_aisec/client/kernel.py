@@ -24,6 +24,7 @@ from jupyter_aisec.client.catalog import get_artifact, registration
 from jupyter_aisec.client.http import BearerAuth, Http
 from jupyter_aisec.client.views import ArtifactView, GrantView, SealedView, as_view
 from jupyter_aisec.errors import SignatureError
+from jupyter_aisec.grants.statements import ReleaseStatement
 from jupyter_aisec.ids import new_id
 from jupyter_aisec.ledger.checkpoint import open_checkpoint
 from jupyter_aisec.ledger.trust import Trust
@@ -84,20 +85,6 @@ class KernelAuth(AuthBase):
 def _content(request: requests.PreparedRequest) -> bytes:
     body = request.body or b""
     return body if isinstance(body, bytes) else body.encode()
-
-
-class ReleaseStatement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the broker signs over each key release."""
-
-    entry: int  # the index of the ledger entry that logged it
-    action: str
-    grant: str
-    seal_id: str
-    kernel: str
-    keys_sha256: str  # of the canonical JSON of the encrypted keys
-
-
-RELEASE_TYPE = "application/vnd.jupyter-aisec.release+json"
 
 
 class _Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,7 +212,8 @@ class KernelClient:
             kernel=self.kernel,
             keys_sha256=hashlib.sha256(canonical(answer.keys)).hexdigest(),
         )
-        if answer.signature.read(ReleaseStatement, RELEASE_TYPE, "The release") != expected:
+        type_ = ReleaseStatement
+        if answer.signature.read(type_, type_.payload_type, "The release") != expected:
             raise SignatureError(
                 "The broker's signature is over another release than the one that came.",
                 next="Tell an admin: something between this kernel and the broker changes answers.",

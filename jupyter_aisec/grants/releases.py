@@ -23,7 +23,7 @@ from jupyter_aisec.ledger.bodies import KeysReleased
 if TYPE_CHECKING:
     from jupyter_aisec.grants.state import State
 
-__all__ = ["check_released", "propose_release"]
+__all__ = ["check_released", "find_version", "propose_release"]
 
 
 def propose_release(
@@ -54,7 +54,7 @@ def propose_release(
                 code="action-reused",
             )
     else:
-        found = _find(state, state.grant(grant), artifact, version)
+        found = find_version(state, state.grant(grant), artifact, version)
         body = KeysReleased(
             grant=grant,
             action=action,
@@ -89,7 +89,7 @@ def _check_p1(state: State, body: KeysReleased, at: datetime) -> None:
     grant = state.grant(body.grant)
     _check_window(grant, at)
     _check_kernel(state, grant, body.kernel)
-    version = _find(state, grant, body.artifact, body.version)
+    version = find_version(state, grant, body.artifact, body.version)
     labels = grant.labels[body.artifact]
     if new := sorted(version.labels - labels):
         raise RefusedError(
@@ -133,8 +133,8 @@ def _check_kernel(state: State, grant: Grant, kernel: str) -> None:
         valid_key(state, grant.person, key.key_id)
 
 
-def _find(state: State, grant: Grant, artifact: str, version: int | None) -> ArtifactVersion:
-    """The version asked for, or the last one that the grant covers."""
+def find_version(state: State, grant: Grant, artifact: str, version: int | None) -> ArtifactVersion:
+    """The version asked for, or the last one that the grant covers; raises RefusedError."""
     pinned = [
         split_reference(one)[1] for one in grant.artifacts if split_reference(one)[0] == artifact
     ]

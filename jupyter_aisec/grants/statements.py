@@ -1,4 +1,4 @@
-"""What people sign: the payloads of the envelopes in the ledger.
+"""What people sign, the payloads of the envelopes in the ledger; and what the broker signs over keys.
 
 Each statement is a frozen struct, canonical JSON (RFC 8785) in a DSSE envelope whose
 payload type is the struct's ``payload_type``. What a person sees is what they sign: an
@@ -115,3 +115,16 @@ class PolicyChange(Statement, frozen=True, kw_only=True):
 
     policy_sha256: str  # of the policy's canonical JSON
     replaces: int  # the policy version it replaces
+
+
+class ReleaseStatement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the broker, and no person, signs over each key release: HPKE base names no sender."""
+
+    payload_type: ClassVar[str] = "application/vnd.jupyter-aisec.release+json"
+
+    entry: int  # the index of the ledger entry that logged it
+    action: str
+    grant: str
+    seal_id: str
+    kernel: str
+    keys_sha256: str  # of the canonical JSON of the encrypted keys

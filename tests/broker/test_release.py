@@ -103,6 +103,54 @@ class TestPromiseOne:
             clock.offset = timedelta()
             problem(api.release(view["id"], DIGITS, kernel), 403, "grant-ended")
 
+    def test_an_end_that_was_read_outlasts_a_clock_set_back_and_a_restart(self, site: Site) -> None:
+        clock = Clock()
+        with serve(site, clock=clock) as (api, _):
+            api.seal(seal(DIGITS, site.keys["researcher"]), person="researcher")
+            view, kernel = api.granted()
+            size, _ = api.checkpoint()
+            clock.offset = timedelta(seconds=601)
+            assert api.get(f"/v1/grants/{view['id']}", "researcher")["state"] == "ended"
+            assert api.checkpoint()[0] == size  # no entry says so
+            tokens = api.tokens
+        with serve(site, clock=Clock()) as (api, _):
+            api.tokens = tokens
+            assert api.get(f"/v1/grants/{view['id']}", "researcher")["state"] == "ended"
+            problem(api.release(view["id"], DIGITS, kernel), 403, "grant-ended")
+
+    def test_a_grant_that_ends_while_the_database_is_compared(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = Clock()
+        with serve(site, clock=clock) as (api, broker):
+            api.seal(seal(DIGITS, site.keys["researcher"]), person="researcher")
+            view, kernel = api.granted()
+            action = new_id("action")
+            ok(api.release(view["id"], DIGITS, kernel, action=action))
+            compare = broker.ledger.check_stored
+
+            def compare_slowly() -> None:
+                compare()
+                clock.offset = timedelta(seconds=601)
+
+            monkeypatch.setattr(broker.ledger, "check_stored", compare_slowly)
+            problem(api.release(view["id"], DIGITS, kernel), 403, "grant-ended")
+            assert last_refusal(api)["code"] == "grant-ended"
+            problem(api.release(view["id"], DIGITS, kernel, action=action), 403, "grant-ended")
+            released = [one for one in entries(api) if one["type"] == "keys.released"]
+            assert len(released) == 1
+
+    def test_files_are_those_of_the_version_that_the_grant_is_pinned_to(
+        self, api: Api, sealed: Sealed
+    ) -> None:
+        later = seal(DIGITS, api.site.keys["researcher"])
+        api.seal(later, person="researcher")
+        pinned, kernel = api.granted(f"{DIGITS}@1")
+        answer = ok(api.release(pinned["id"], DIGITS, kernel, files=["part.bin"]))
+        assert answer["seal_id"] == sealed.manifest.seal_id
+        released = open_release(answer, pinned["id"], DIGITS, kernel)
+        assert list(released.values()) == [sealed.data_key]
+
     def test_an_unknown_grant_or_file(self, api: Api, granted: tuple[str, Kernel]) -> None:
         problem(api.release(new_id("grant"), DIGITS, granted[1]), 404, "grant-unknown")
         answer = api.release(granted[0], DIGITS, granted[1], files=["other.bin"])

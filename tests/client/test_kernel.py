@@ -17,10 +17,8 @@ from http_message_signatures.resolvers import MappingKeyResolver
 from jupyter_aisec.client.http import BearerAuth
 from jupyter_aisec.client.kernel import (
     COVERED,
-    RELEASE_TYPE,
     KernelAuth,
     KernelClient,
-    ReleaseStatement,
 )
 from jupyter_aisec.errors import (
     AisecError,
@@ -29,6 +27,7 @@ from jupyter_aisec.errors import (
     SignatureError,
     WrongKeyError,
 )
+from jupyter_aisec.grants.statements import ReleaseStatement
 from jupyter_aisec.ids import new_id
 from jupyter_aisec.ledger import Checkpoint, NoteSigner, sign_checkpoint
 from jupyter_aisec.ledger.trust import Trust
@@ -89,7 +88,9 @@ class FakeBroker:
             "keys": keys,
             "seal_id": SEAL,
             "entry": 7,
-            "signature": dsse.sign(ReleaseStatement(**said), RELEASE_TYPE, self.signer),
+            "signature": dsse.sign(
+                ReleaseStatement(**said), ReleaseStatement.payload_type, self.signer
+            ),
             "checkpoint": sign_checkpoint(checkpoint, LOG),
         }
         return Answer(body=msgspec.json.encode(answer))
