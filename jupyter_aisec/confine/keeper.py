@@ -178,6 +178,9 @@ class Keeper:
         loop.add_signal_handler(signal.SIGTERM, on_signal(outside.end))
         loop.add_signal_handler(signal.SIGHUP, on_signal(outside.end))
         loop.add_signal_handler(signal.SIGINT, on_signal(outside.interrupt))
+        parent = _parent(environment)
+        if parent is not None:
+            loop.add_reader(parent, _once(loop, parent, on_signal(outside.end)))
         try:
             service = self.serve(outside)
             seen[0] = service.observer
@@ -195,8 +198,35 @@ class Keeper:
                 await service.finish(code)
             return code
         finally:
-            loop.remove_reader(pidfd)
-            os.close(pidfd)
+            for watched in (pidfd, parent):
+                if watched is not None:
+                    loop.remove_reader(watched)
+                    os.close(watched)
             for task in tasks:
                 task.cancel()
             relay.close()
+
+
+def _parent(environment: Mapping[str, str]) -> int | None:
+    """A descriptor that tells when the front end that started us ends; None if it does not say.
+
+    An ordinary kernel watches ``JPY_PARENT_PID`` itself; a confined one cannot see it.
+    """
+    number = environment.get("JPY_PARENT_PID", "")
+    if not number.isdigit() or int(number) <= 1:
+        return None
+    with suppress(ProcessLookupError):
+        return os.pidfd_open(int(number))
+    return None
+
+
+def _once(
+    loop: asyncio.AbstractEventLoop, descriptor: int, action: Callable[[], None]
+) -> Callable[[], None]:
+    """``action``, the first time ``descriptor`` is ready: one that stays ready would spin."""
+
+    def act() -> None:
+        loop.remove_reader(descriptor)
+        action()
+
+    return act

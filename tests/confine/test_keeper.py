@@ -357,6 +357,22 @@ def test_terminating_the_keeper_ends_the_kernel(start: Callable[..., Kernel]) ->
     assert all_gone(processes)
 
 
+def test_the_front_end_dying_ends_the_kernel(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; sys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path; from tests.confine.test_keeper import Kernel\n"
+        "print(Kernel(Path(sys.argv[2])).keeper, flush=True); time.sleep(1000)"
+    )
+    front = subprocess.Popen(
+        [sys.executable, "-c", program, str(ROOT), str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    with front:
+        assert front.stdout is not None
+        processes = family(int(front.stdout.readline()))
+        front.kill()
+    assert all_gone(processes)
+
+
 @pytest.mark.parametrize("route", ["/end", "/kill"])
 def test_the_service_ends_the_kernel(start: Callable[..., Kernel], route: str) -> None:
     kernel = start()
