@@ -28,20 +28,34 @@ def verify(
         str, typer.Argument(metavar="NAME|RUN|PATH", help="An artifact, a run, or a folder.")
     ],
     trust: Annotated[Path, typer.Option(help="The trust file: `aisec broker trust`.")],
+    model_key_out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the broker's model key (PEM) there: for `model_signing verify key`."
+        ),
+    ] = None,
     version: Annotated[int | None, typer.Option(help="An older version.")] = None,
     json: Json = False,
 ) -> None:
     """Check a chain of custody back to every dataset, cell and person; a folder needs no broker."""
-    from jupyter_aisec.provenance import verify_bundle
+    from jupyter_aisec.provenance.model_signing import SIGNATURE_FILE
+    from jupyter_aisec.provenance.verify import examine
 
     pinned = _read_trust(trust)
     folder = _folder(what, version)
     bundle = _content(folder, BUNDLE, what)
-    report = verify_bundle(bundle, pinned, _content(folder, MANIFEST, what), _sealed(folder))
+    try:
+        signature = _content(folder, SIGNATURE_FILE, what)
+    except NotFoundError:
+        signature = None
+    manifest = _content(folder, MANIFEST, what)
+    report, evidence = examine(bundle, pinned, manifest, _sealed(folder), signature)
     custody = _custody(bundle)
     data = {"ok": report.ok, "checks": report.checks, "custody": custody.splitlines()}
     emit(data, json, _drawn(report, custody))
     report.require()
+    if model_key_out is not None:  # of a genesis that the trust file pins, by now
+        _write(model_key_out, evidence.genesis.model_key.pem())
 
 
 def _read_trust(file: Path) -> Trust:
@@ -52,6 +66,17 @@ def _read_trust(file: Path) -> Trust:
             f"The trust file {file} cannot be read: {error.strerror}.",
             next="Get one from an admin, who writes it with `aisec broker trust > FILE`.",
             code="trust-unreadable",
+        ) from error
+
+
+def _write(file: Path, content: bytes) -> None:
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise UsageError(
+            f"{file} cannot be written: {error.strerror}.",
+            next="Name another file: `--model-key-out FILE`.",
+            code="file-unwritable",
         ) from error
 
 

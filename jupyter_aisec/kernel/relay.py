@@ -51,7 +51,10 @@ _GET = re.compile(
     r"|runs(?:/run_[0-9A-Z]{26})?|bundles/seal_[0-9A-Z]{26}|ledger/[a-z0-9/.]{1,100})"
 )
 _POST = re.compile(rf"/v1/(?:artifacts|runs|grants/{_GRANT}/keys)")
-_STORED = rf"/store/({_NAME})/(seal_[0-9A-Z]{{26}})/(\d{{4,5}}\.sealed|manifest\.json|bundle\.json)"
+_STORED = (
+    rf"/store/({_NAME})/(seal_[0-9A-Z]{{26}})"
+    r"/(\d{4,5}\.sealed|manifest\.json|bundle\.json|model\.sig)"
+)
 _FORWARDED = (
     "aisec-action",
     "accept",

@@ -22,6 +22,7 @@ from jupyter_aisec.kernel.load import folder_of
 from jupyter_aisec.people import dsse
 from jupyter_aisec.people.canonical import canonical
 from jupyter_aisec.provenance.facts import Input, Output, Record
+from jupyter_aisec.provenance.model_signing import SIGNATURE_FILE
 from jupyter_aisec.sealed.artifact import SealResult, seal_artifact
 from jupyter_aisec.sealed.contents import Sources, files_at
 from jupyter_aisec.sealed.store import BUNDLE, version_url
@@ -89,6 +90,8 @@ def _seal(
     answer = session.client.record_run(envelope, seal_id, session.desk.observe(envelope))
     with folder.create(BUNDLE) as file:
         file.write(canonical(answer["bundle"]))
+    with folder.create(SIGNATURE_FILE) as file:
+        file.write(canonical(answer["bundle"]["model_signature"]))
     session.recorder.close_run()
     face.last_run = record.run
     return seal_id

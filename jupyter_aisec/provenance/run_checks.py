@@ -10,6 +10,7 @@ from jupyter_aisec.people.canonical import canonical
 from jupyter_aisec.people.dsse import verify
 from jupyter_aisec.provenance.compare import compare
 from jupyter_aisec.provenance.evidence import Evidence, require_one_signature
+from jupyter_aisec.provenance.model_signing import SIGNATURE_FILE
 from jupyter_aisec.provenance.statement import STATEMENT_TYPE, make_statement
 from jupyter_aisec.sealed.manifest import Manifest, read_manifest
 
@@ -186,4 +187,8 @@ def check_statement(e: Evidence) -> str:
 def check_model_signature(e: Evidence) -> str:
     """The OpenSSF model signature is over these sealed files, by the broker's key."""
     e.bundle.model_signature.verify(e.output.manifest, e.genesis.model_key)
+    if e.model_signature is None:
+        return f"signed by the broker's model key; there is no {SIGNATURE_FILE} here"
+    if e.model_signature != canonical(e.bundle.model_signature):
+        raise SignatureError(f"The file {SIGNATURE_FILE} is not the signature of the bundle.")
     return "signed by the broker's model key"

@@ -59,23 +59,34 @@ class Step(msgspec.Struct, frozen=True):
 
 
 def verify_bundle(
-    bundle: bytes, trust: Trust, manifest: bytes, sealed: Mapping[str, SealedBytes]
+    bundle: bytes,
+    trust: Trust,
+    manifest: bytes,
+    sealed: Mapping[str, SealedBytes],
+    model_signature: bytes | None = None,
 ) -> Report:
     """Check a run's bundle, its manifest's file and its sealed files against a trust file.
 
-    ``sealed`` says what lies beside the manifest, by name at the store (``0000.sealed``).
+    ``sealed`` says what lies beside the manifest, by name at the store (``0000.sealed``);
+    ``model_signature`` is the content of ``model.sig``, None where there is none: the bundle
+    holds the signature either way.
     Nothing is raised for what is wrong with the bundle or the files: the report has it.
     """
-    return examine(bundle, trust, manifest, sealed)[0]
+    return examine(bundle, trust, manifest, sealed, model_signature)[0]
 
 
 def examine(
-    bundle: bytes, trust: Trust, manifest: bytes, sealed: Mapping[str, SealedBytes]
+    bundle: bytes,
+    trust: Trust,
+    manifest: bytes,
+    sealed: Mapping[str, SealedBytes],
+    model_signature: bytes | None = None,
 ) -> tuple[Report, Evidence]:
-    """The same, with what the checks established, for showing the chain of custody."""
+    """The same, with what the checks established."""
     evidence = Evidence()
     evidence.data, evidence.trust = bundle, trust
     evidence.manifest, evidence.sealed = manifest, sealed
+    evidence.model_signature = model_signature
     return _run(evidence, CHECKS), evidence
 
 

@@ -9,6 +9,8 @@ import msgspec
 import pytest
 
 from jupyter_aisec.cli import main
+from jupyter_aisec.people import canonical
+from jupyter_aisec.provenance import parse_bundle
 from tests.conftest import RunningBroker
 from tests.provenance.world import Walked, walk
 
@@ -27,6 +29,8 @@ def folder(tmp_path: Path, walked: Walked) -> Path:
         (place / name).write_bytes(content)
     (place / "manifest.json").write_bytes(walked.world.manifest_file(walked.seal_id))
     (place / "bundle.json").write_bytes(walked.bundle)
+    signature = parse_bundle(walked.bundle).model_signature
+    (place / "model.sig").write_bytes(canonical(signature))
     (tmp_path / "trust.json").write_bytes(msgspec.json.encode(walked.world.trust))
     return place
 
@@ -50,6 +54,27 @@ def test_a_chain_of_custody_is_shown_and_holds(
     assert "22 ok   model signature: " in out
     for part in ("dataset/digits", "weights/minilm", "asked by", "approved by"):
         assert part in out
+
+
+def test_the_model_key_is_written(folder: Path, walked: Walked) -> None:
+    assert run(folder, "--model-key-out", str(folder.parent / "model.pem")) == 0
+    written = (folder.parent / "model.pem").read_bytes()
+    assert written == walked.world.keys["model"].public.pem()
+
+
+def test_a_model_key_that_cannot_be_written_is_said(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folder, "--model-key-out", str(folder), "--json") == 2
+    assert json.loads(capsys.readouterr().err)["code"] == "file-unwritable"
+
+
+def test_a_changed_model_signature_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "model.sig").write_bytes(b"{}")
+    assert run(folder) == 1
+    assert "(model signature)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["bundle.json", "manifest.json", "0000.sealed"])

@@ -223,6 +223,19 @@ def test_other_sealed_files_are_noticed(walked: Walked, change: Any) -> None:
     assert first_failed(_with_files(walked, change)) == "sealed files"
 
 
+def test_another_model_signature_is_noticed(walked: Walked) -> None:
+    world, right = walked.world, canonical(parse_bundle(walked.bundle).model_signature)
+    for found, first in ((None, None), (right, None), (right + b" ", "model signature")):
+        report = verify_bundle(
+            walked.bundle,
+            world.trust,
+            world.manifest_file(walked.seal_id),
+            world.sealed_files(walked.seal_id),
+            found,
+        )
+        assert (None if report.ok else first_failed(report)) == first
+
+
 def test_another_manifest_is_noticed(walked: Walked) -> None:
     world = walked.world
     for manifest in (world.manifest_file(walked.seal_id) + b" ", b"", b"{}"):
