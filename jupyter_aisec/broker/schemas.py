@@ -15,6 +15,7 @@ __all__ = [
     "EndedIn",
     "EnrolIn",
     "EnvelopeModel",
+    "ExplainIn",
     "KeysIn",
     "PolicyIn",
     "RunIn",
@@ -64,6 +65,13 @@ class EnrolIn(Strict):
 
     envelope: EnvelopeModel
     token: SecretStr | None = Field(default=None, max_length=200)
+
+
+class ExplainIn(Strict):
+    """What a request would ask for."""
+
+    artifacts: list[Annotated[str, Field(max_length=200)]] = Field(min_length=1, max_length=1000)
+    seconds: int = Field(ge=1, le=2**31)
 
 
 class PolicyIn(Strict):

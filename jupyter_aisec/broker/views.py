@@ -12,11 +12,12 @@ from pydantic import BaseModel, ConfigDict
 from jupyter_aisec.broker.config import Config
 from jupyter_aisec.broker.schemas import EnvelopeModel
 from jupyter_aisec.grants.catalog import ArtifactVersion
+from jupyter_aisec.grants.decide import Refusal
 from jupyter_aisec.grants.grant import Grant, GrantState
 from jupyter_aisec.grants.persons import admins_needed
 from jupyter_aisec.grants.state import State
 from jupyter_aisec.grants.view import grant_view
-from jupyter_aisec.ledger.bodies import EndedWhy, Role, RunRecorded
+from jupyter_aisec.ledger.bodies import EndedWhy, Role, RunRecorded, Terms
 from jupyter_aisec.ledger.entry import Entry
 from jupyter_aisec.people.directory import Person
 from jupyter_aisec.people.dsse import Envelope
@@ -26,6 +27,7 @@ from jupyter_aisec.times import format_time
 __all__ = [
     "ArtifactView",
     "EntryView",
+    "ExplainView",
     "FindingView",
     "GrantView",
     "LeaseView",
@@ -147,6 +149,29 @@ class TermsView(View):
     begin_within: int
     policy_version: int
     reasons: list[str]
+
+
+class RefusalView(View):
+    """Why policy would say no, and what to do."""
+
+    code: str
+    what: str
+    next: str
+    reasons: list[str]
+
+
+class ExplainView(View):
+    """What policy would say about a request: the terms, or why not."""
+
+    terms: TermsView | None
+    refusal: RefusalView | None
+
+    @classmethod
+    def of(cls, found: Terms | Refusal) -> ExplainView:
+        said = msgspec.to_builtins(found, str_keys=True)
+        if isinstance(found, Refusal):
+            return cls(terms=None, refusal=RefusalView.model_validate(said))
+        return cls(terms=TermsView.model_validate(said), refusal=None)
 
 
 class KernelView(View):

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from jupyter_aisec.cli.explain import show_explained
 from jupyter_aisec.cli.output import Json, confirm, emit, fields, note, safe, table
 from jupyter_aisec.client import GrantView, PersonClient
 from jupyter_aisec.errors import RefusedError, UsageError
@@ -31,11 +32,17 @@ def request(
     for_: For,
     reason: Why,
     seat: Annotated[str | None, typer.Option(help="job:NAME, for a job.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say who would be asked; ask nobody.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it is decided.")] = False,
     json: Json = False,
 ) -> None:
     """Ask to open artifacts for a time, for a stated reason."""
     client = PersonClient()
+    if dry_run:
+        show_explained(client.explain(artifacts, _seconds(for_)), json)
+        return
     view = client.request(artifacts, _seconds(for_), reason, seat=seat)
     if wait:
         view = _wait(client, view)

@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from jupyter_aisec.cli.countersign import Out, countersign, send_or_keep
+from jupyter_aisec.cli.explain import show_explained
 from jupyter_aisec.cli.output import Json, confirm, emit, safe
 from jupyter_aisec.client import PersonClient
 from jupyter_aisec.client.countersign import prepare_policy
 from jupyter_aisec.errors import UsageError
 from jupyter_aisec.grants.policy import Policy, describe, parse_policy
+from jupyter_aisec.times import parse_duration
 
 __all__ = ["app", "read_policy_text"]
 
@@ -30,9 +32,18 @@ def check(
 
 
 @app.command()
-def explain(json: Json = False) -> None:
-    """Say in words what the policy in force means."""
-    view = PersonClient().policy()
+def explain(
+    artifacts: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]")] = None,
+    for_: Annotated[str, typer.Option("--for", help="How long you would ask for.")] = "1h",
+    json: Json = False,
+) -> None:
+    """Say in words what the policy in force means; with NAMEs, if you asked for these."""
+    client = PersonClient()
+    if artifacts:
+        seconds = int(parse_duration(for_).total_seconds())
+        show_explained(client.explain(artifacts, seconds), json)
+        return
+    view = client.policy()
     policy = Policy.from_dict(view.policy)
     emit(view, json, f"Policy version {view.version}.\n\n{_explained(policy)}")
 

@@ -21,6 +21,7 @@ from jupyter_aisec.client.views import (
     ArtifactView,
     AuditView,
     EntryView,
+    Explained,
     GrantView,
     Lease,
     PersonView,
@@ -101,8 +102,9 @@ class PersonClient:
         if name is None:
             raise IdentityError(
                 f"{self.home.folder} does not say whose home it is.",
-                next="Log in the first time with a token from `aisec person add`, by an admin: "
-                "`aisec login --token TOKEN`. Later, in another home: `aisec login --as NAME`.",
+                next="An admin adds you, `aisec person add NAME --role ROLE`, and gives you a token to "
+                "log in with: `aisec login --token TOKEN`. With a key that is enrolled already: "
+                "`aisec login --as NAME`.",
                 code="not-logged-in",
             )
         return name
@@ -119,7 +121,7 @@ class PersonClient:
         if not dot:
             raise UsageError(
                 "This is not a one-time token.",
-                next="An admin's `aisec person add` prints one: `aisec login --token TOKEN`.",
+                next="Take it as it was given: `aisec login --token TOKEN`.",
                 code="token-malformed",
             )
         if not self.home.has_key():
@@ -237,6 +239,11 @@ class PersonClient:
             extends=extends,
         )
         return as_view(self.http.post("/v1/grants", {"envelope": envelope}), GrantView)
+
+    def explain(self, artifacts: Sequence[str], seconds: int) -> Explained:
+        """What policy would say about such a request of this person's; nothing is asked."""
+        body = {"artifacts": artifacts, "seconds": seconds}
+        return as_view(self.http.post("/v1/grants/explain", body), Explained)
 
     def extend(self, grant: str, seconds: int, reason: str) -> GrantView:
         """Ask for the same artifacts and seat again; needs the same approvals as before."""

@@ -16,12 +16,14 @@ __all__ = [
     "ArtifactView",
     "AuditView",
     "EntryView",
+    "Explained",
     "FindingView",
     "GrantView",
     "KeyView",
     "Lease",
     "PersonView",
     "PolicyView",
+    "Refusal",
     "RunView",
     "SealedView",
     "Who",
@@ -51,8 +53,10 @@ class GrantView(msgspec.Struct, frozen=True, kw_only=True):
     seconds: int
     requested_at: str
     pending_until: str | None = None
+    begin_until: str | None = None  # of an approved grant that has not begun
     approvals_needed: int
     approvers: tuple[str, ...] = ()
+    waiting_for: tuple[str, ...] = ()  # those who may still approve
     approvals: tuple[ApprovalView, ...] = ()
     starts_at: str | None = None
     ends_at: str | None = None
@@ -61,6 +65,22 @@ class GrantView(msgspec.Struct, frozen=True, kw_only=True):
     now: str
     request: Envelope
     terms: Terms
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Why policy would refuse a request, and what to do."""
+
+    code: str
+    what: str
+    next: str
+    reasons: tuple[str, ...] = ()
+
+
+class Explained(msgspec.Struct, frozen=True, kw_only=True):
+    """What policy would say about a request: the terms, or why not."""
+
+    terms: Terms | None = None
+    refusal: Refusal | None = None
 
 
 class ArtifactView(msgspec.Struct, frozen=True, kw_only=True):

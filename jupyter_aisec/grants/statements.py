@@ -1,4 +1,4 @@
-"""What people sign, the payloads of the envelopes in the ledger; and what the broker signs over keys.
+"""What is signed: by people, the payloads of the envelopes in the ledger; by the broker, releases.
 
 Each statement is a frozen struct, canonical JSON (RFC 8785) in a DSSE envelope whose
 payload type is the struct's ``payload_type``. What a person sees is what they sign: an

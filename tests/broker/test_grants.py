@@ -242,3 +242,20 @@ def test_policy_in_force(api: Api) -> None:
     assert api.get("/v1/policy", "second")["version"] == 0
     ok(api.send("GET", "/healthz"))
     ok(api.send("GET", "/readyz"))
+
+
+def test_a_request_is_explained_without_being_made(api: Api, sealed: Sealed) -> None:
+    size, _ = api.checkpoint()
+    api.token("researcher")
+    body = {"artifacts": [sealed.artifact], "seconds": 600}
+    said = api.post("/v1/grants/explain", body, person="researcher")
+    assert said["refusal"] is None
+    assert said["terms"]["approvers"] == ["approver", "second"]
+    said = api.post("/v1/grants/explain", body, person="second")
+    assert (said["terms"], said["refusal"]["code"]) == (None, "requester-not-allowed")
+    unknown = {**body, "artifacts": ["dataset/none"]}
+    answer = api.send("POST", "/v1/grants/explain", unknown, person="researcher")
+    problem(answer, 404, "artifact-unknown")
+    assert api.get("/v1/grants", "researcher") == []
+    types = [one["type"] for one in api.get("/v1/ledger/entries", "approver")][size:]
+    assert set(types) <= {"session.opened"}

@@ -256,6 +256,24 @@ def test_waiting_ends_with_the_decision(
     assert "Waiting for approver" in said.err
 
 
+def test_a_dry_run_says_who_would_be_asked_and_asks_nobody(aisec: Aisec, name: str) -> None:
+    ask = ("grant", "request", name, "--for", "9h", "--reason", "r", "--dry-run")
+    said = aisec("researcher", *ask)
+    assert "1 of approver" in said.out
+    assert "The shortest cap wins: 4h" in said.out
+    terms = aisec("researcher", *ask, "--json").json["terms"]
+    assert (terms["approvers"], terms["seconds"]) == (["approver"], 4 * 3600)
+    said = aisec("researcher", "policy", "explain", name, "--for", "30m")
+    assert "30m" in said.out
+    pending = aisec("researcher", "grant", "list", "--pending", "--json").json
+    assert name not in [artifact for one in pending for artifact in one["artifacts"]]
+    refused = aisec("approver", "policy", "explain", name)
+    assert (refused.code, "does not let approver ask" in refused.err) == (1, True)
+    told = aisec("approver", "policy", "explain", name, "--json")
+    assert (told.code, told.json["refusal"]["code"]) == (1, "requester-not-allowed")
+    assert aisec("researcher", "policy", "explain", "dataset/none").code == 1
+
+
 def test_policy_is_explained_and_checked(aisec: Aisec, tmp_path: Path) -> None:
     said = aisec("researcher", "policy", "explain")
     assert "weights/*" in said.out

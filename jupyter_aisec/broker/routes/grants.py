@@ -15,20 +15,22 @@ from jupyter_aisec.broker.identity import (
     sees_grant,
 )
 from jupyter_aisec.broker.releases import release_keys
-from jupyter_aisec.broker.schemas import EndedIn, KeysIn, StatementIn
+from jupyter_aisec.broker.schemas import EndedIn, ExplainIn, KeysIn, StatementIn
 from jupyter_aisec.broker.service import Broker
 from jupyter_aisec.broker.statements import Propose, append_statement, require_about
-from jupyter_aisec.broker.views import EndedView, GrantView, LeaseView, ReleaseView
+from jupyter_aisec.broker.views import EndedView, ExplainView, GrantView, LeaseView, ReleaseView
 from jupyter_aisec.errors import ConflictError, IdentityError, MalformedError
 from jupyter_aisec.grants.approvals import propose_approval
 from jupyter_aisec.grants.bindings import propose_binding, propose_ending
 from jupyter_aisec.grants.decisions import propose_decision
 from jupyter_aisec.grants.grant import Grant
-from jupyter_aisec.grants.requests import propose_request
+from jupyter_aisec.grants.requests import explain_request, propose_request
 from jupyter_aisec.grants.state import State
 from jupyter_aisec.grants.statements import Decision, Request
+from jupyter_aisec.ids import new_id
 from jupyter_aisec.ledger.bodies import Body, GrantApproved
 from jupyter_aisec.people.dsse import Envelope, sign_again
+from jupyter_aisec.times import format_time
 
 router = APIRouter(prefix="/v1/grants", tags=["grants"])
 
@@ -41,6 +43,22 @@ def request(broker: BrokerDep, who: SignedInDep, body: StatementIn) -> GrantView
     grant_id = envelope.read(Request, Request.payload_type, "The request").grant
     append_statement(broker, who, envelope, propose_request, action="request", subject=grant_id)
     return _view(broker, who, grant_id)
+
+
+@router.post("/explain", summary="What policy would say about a request; nothing is asked")
+def explain(broker: BrokerDep, who: SignedInDep, body: ExplainIn) -> ExplainView:
+    with broker.ledger.reading() as (state, now):
+        request = Request(
+            origin=state.genesis.origin,
+            person=who.person,
+            at=format_time(now),
+            grant=new_id("grant"),
+            artifacts=tuple(sorted(set(body.artifacts))),
+            seconds=body.seconds,
+            reason="A dry run",
+            seat=new_id("session").replace("_", ":"),
+        )
+        return ExplainView.of(explain_request(state, request, now))
 
 
 @router.get("", summary="The grants that you asked for, decide or look after")
