@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Card", "headline", "render_html", "render_text", "visible"]
 
 _COLOURS = {"pending": "#b26a00", "scheduled": "#1f6feb", "active": "#1a7f37", "ended": "#6e7781"}
+_ENDED = {"lapsed": "nobody approved it in time", "expired": "its time is up"}  # else as it is
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -33,17 +34,44 @@ def visible(text: str, most: int = 300) -> str:
 
 def headline(view: GrantView, now: datetime) -> str:
     """What there is to know in one line, at the instant ``now`` of the broker's clock."""
-    if view.state == "pending":
-        missing = view.approvals_needed - len(view.approvals)
-        asked = ", ".join(visible(name, 60) for name in view.approvers) or "nobody"
-        lapses = _left(view.pending_until, now)
-        return f"waiting for {missing} of: {asked}" + (f" (lapses in {lapses})" if lapses else "")
-    if view.state == "scheduled":
-        by = ", ".join(visible(approval.person, 60) for approval in view.approvals)
-        return f"approved by {by or 'policy'}; the clock starts when you first load"
-    if view.state == "active":
-        return f"active, {_left(view.ends_at, now) or 'no time'} left"
-    return f"ended: {view.ended_why or 'over'}"
+    match view.state:
+        case "pending":
+            return f"waiting for {_asked(view)}{_within(', lapses in', view.pending_until, now)}"
+        case "scheduled":
+            return f"approved by {_approvers(view)}, {_start(view, now)}"
+        case "active":
+            left = _left(view.ends_at, now)
+            return f"active, {left} left" if left else "active, ending now"
+        case _:
+            why = view.ended_why or "over"
+            return f"ended: {_ENDED.get(why, why)}"
+
+
+def _asked(view: GrantView) -> str:
+    """Who may approve, and how many of them it takes."""
+    names = [visible(name, 60) for name in view.waiting_for]
+    missing = view.approvals_needed - len(view.approvals)
+    if not names:
+        return "approval, but nobody may give it: ask an admin"
+    if missing == len(names):
+        return " and ".join(names)
+    return f"{missing} of {', '.join(names)}"
+
+
+def _approvers(view: GrantView) -> str:
+    return " and ".join(visible(one.person, 60) for one in view.approvals) or "policy"
+
+
+def _start(view: GrantView, now: datetime) -> str:
+    if starts := _left(view.starts_at, now):
+        return f"starts in {starts}"
+    return "starts when you open something" + _within(" (within", view.begin_until, now, ")")
+
+
+def _within(words: str, until: str | None, now: datetime, after: str = "") -> str:
+    """``words`` and the time until then; "" when there is no such time."""
+    left = _left(until, now)
+    return f"{words} {left}{after}" if left else ""
 
 
 def render_text(view: GrantView, now: datetime, warning: str = "") -> str:
@@ -73,7 +101,7 @@ def render_html(view: GrantView, now: datetime, warning: str = "") -> str:
     )
     return (
         f'<div style="border-left:4px solid {colour};padding:.4em .8em;max-width:46em">'
-        f'<div role="status"><b style="color:{colour}">{html.escape(view.state)}</b> '
+        f'<div role="status" style="color:{colour};font-weight:600">'
         f"{html.escape(headline(view, now))}</div>{warn}<table>{table}</table>"
         f'<div style="opacity:.6;font-size:85%">{html.escape(view.id)}</div></div>'
     )

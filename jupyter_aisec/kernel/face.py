@@ -124,10 +124,10 @@ class Face:
             keep=self._keep_scratch,
             interrupt=interrupt,
         )
+        lost = "The lease was lost. " if why == "lease-lost" else ""  # the grant may go on
         self._warn(
             grant,
-            f"This grant ended ({why}): what it opened has been wiped from memory. "
-            "Ask again with %grant request.",
+            f"{lost}What it opened has been wiped from memory. Ask again with %grant request.",
         )
 
 

@@ -33,6 +33,7 @@ def view(**changes):
         "pending_until": format_time(NOW + timedelta(hours=24)),
         "approvals_needed": 1,
         "approvers": ("approver",),
+        "waiting_for": ("approver",),
         "policy_version": 1,
         "now": format_time(NOW),
         "request": ENVELOPE,
@@ -42,29 +43,46 @@ def view(**changes):
 
 
 APPROVAL = ApprovalView(person="approver", at=format_time(NOW), seconds=60)
+OTHER = ApprovalView(person="other", at=format_time(NOW), seconds=60)
+
+
+def in_(**more):
+    return format_time(NOW + timedelta(**more))
 
 
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({}, "waiting for 1 of: approver (lapses in 1d)"),
-        ({"approvers": ()}, "waiting for 1 of: nobody (lapses in 1d)"),
-        ({"pending_until": None}, "waiting for 1 of: approver"),
+        ({}, "waiting for approver, lapses in 1d"),
+        (
+            {"waiting_for": ()},
+            "waiting for approval, but nobody may give it: ask an admin, lapses in 1d",
+        ),
+        ({"pending_until": None}, "waiting for approver"),
+        ({"pending_until": None, "waiting_for": ("a", "b")}, "waiting for 1 of a, b"),
+        (
+            {"pending_until": None, "waiting_for": ("a", "b"), "approvals_needed": 2},
+            "waiting for a and b",
+        ),
         (
             {"state": "scheduled", "approvals": (APPROVAL,)},
-            "approved by approver; the clock starts when you first load",
-        ),
-        ({"state": "scheduled"}, "approved by policy; the clock starts when you first load"),
-        (
-            {"state": "active", "ends_at": format_time(NOW + timedelta(minutes=59, seconds=7))},
-            "active, 59m left",
+            "approved by approver, starts when you open something",
         ),
         (
-            {"state": "active", "ends_at": format_time(NOW + timedelta(seconds=97))},
-            "active, 1m37s left",
+            {"state": "scheduled", "begin_until": in_(hours=12)},
+            "approved by policy, starts when you open something (within 12h)",
         ),
-        ({"state": "active", "ends_at": format_time(NOW)}, "active, no time left"),
+        (
+            {"state": "scheduled", "approvals": (APPROVAL, OTHER), "starts_at": in_(hours=2)},
+            "approved by approver and other, starts in 2h",
+        ),
+        ({"state": "active", "ends_at": in_(minutes=59, seconds=7)}, "active, 59m left"),
+        ({"state": "active", "ends_at": in_(seconds=97)}, "active, 1m37s left"),
+        ({"state": "active", "ends_at": in_()}, "active, ending now"),
         ({"state": "ended", "ended_why": "revoked"}, "ended: revoked"),
+        ({"state": "ended", "ended_why": "returned"}, "ended: returned"),
+        ({"state": "ended", "ended_why": "expired"}, "ended: its time is up"),
+        ({"state": "ended", "ended_why": "lapsed"}, "ended: nobody approved it in time"),
         ({"state": "ended"}, "ended: over"),
     ],
 )
@@ -92,7 +110,7 @@ def tags(text):
 def test_hostile_text_is_text(reason, name, state):
     plain = render_html(view(state="ended"), NOW, "warning")
     hostile = render_html(
-        view(state=state, reason=reason, artifacts=(name,), approvers=(name,), ended_why=name),
+        view(state=state, reason=reason, artifacts=(name,), waiting_for=(name,), ended_why=name),
         NOW,
         reason or "x",
     )
@@ -140,4 +158,4 @@ def test_a_kernel_without_ipywidgets_prints(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
     card = Card(SimpleNamespace(kernel=object()))
     card.show(view(), NOW)
-    assert "waiting for 1" in capsys.readouterr().out
+    assert "waiting for approver" in capsys.readouterr().out
