@@ -4,6 +4,7 @@ Everything lies in one folder::
 
     broker/       the broker's home        researcher/, approver/    the two accounts' homes
     work/         the notebook's folder    broker.log                what the broker said
+                                           lab.log                   and JupyterLab, with --json
 
 Run again on the same folder it goes on where it was.
 """
@@ -16,10 +17,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import resources, util
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
@@ -86,9 +87,9 @@ def quickstart(
             emit(started, json, _say(started))
             sys.stdout.flush()
             if lab:
-                _run_lab(folder, started)
+                _run_lab(folder, started, json)
             else:
-                _wait_for_the_end()
+                _wait_for_the_end(json)
 
 
 def _say(started: Started) -> str:
@@ -202,7 +203,8 @@ def _digits() -> bytes:
 # -- JupyterLab
 
 
-def _run_lab(folder: Path, started: Started) -> None:
+def _run_lab(folder: Path, started: Started, json: bool) -> None:
+    """JupyterLab until it ends; with ``json``, what it says goes to a file."""
     work = folder / "work"
     work.mkdir(exist_ok=True)
     notebook = work / "quickstart.ipynb"
@@ -212,8 +214,12 @@ def _run_lab(folder: Path, started: Started) -> None:
     if os.geteuid() == 0:
         arguments.append("--allow-root")  # JupyterLab refuses root unless told
     environment = {"AISEC_HOME": started.researcher_home, "AISEC_BROKER": started.broker}
-    with child(arguments, environment, cwd=work) as process:
-        process.wait()
+    with ExitStack() as stack:
+        options: dict[str, Any] = {"cwd": work}
+        if json:
+            log = stack.enter_context((folder / "lab.log").open("a"))
+            options |= {"stdout": log, "stderr": log}
+        stack.enter_context(child(arguments, environment, **options)).wait()
 
 
 def _notebook() -> Path:
@@ -229,11 +235,12 @@ def _notebook() -> Path:
     )
 
 
-def _wait_for_the_end() -> None:
-    note("Running until Ctrl-C.")
-    try:
+def _wait_for_the_end(json: bool) -> None:
+    if not json:
+        note("Running until Ctrl-C.")
+    with suppress(KeyboardInterrupt):
         signal.pause()
-    except KeyboardInterrupt:
+    if not json:
         note("Stopped.")
 
 

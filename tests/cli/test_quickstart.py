@@ -37,9 +37,10 @@ def running(folder: Path) -> Iterator[dict[str, Any]]:
         yield read_json(process.stdout)
     finally:
         process.terminate()
-        _, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert "Stopped." in err
+    assert out == ""
+    assert [line for line in err.splitlines() if "keys are in files" not in line] == []
 
 
 def test_it_starts_stops_and_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -64,9 +65,11 @@ class Fake:
 
     def __init__(self) -> None:
         self.lab: list[tuple[list[str], dict[str, str]]] = []
+        self.logged: list[bool] = []
 
     @contextmanager
-    def child(self, arguments: Any, environment: Any, **_: Any) -> Iterator[Any]:
+    def child(self, arguments: Any, environment: Any, **options: Any) -> Iterator[Any]:
+        self.logged.append("stdout" in options and "stderr" in options)
         self.lab.append((list(arguments), dict(environment)))
         yield self
 
@@ -92,8 +95,9 @@ def test_the_lab_opens_a_copy_of_the_notebook_as_the_researcher(
     monkeypatch.setattr(module, "_notebook", lambda: tmp_path / "shipped.ipynb")
     fake = Fake()
     monkeypatch.setattr(module, "child", fake.child)
-    for _ in range(2):
-        module._run_lab(tmp_path, started)
+    for json in (False, True):
+        module._run_lab(tmp_path, started, json)
+    assert fake.logged == [False, True]
     arguments, environment = fake.lab[0]
     notebook = tmp_path / "work" / "quickstart.ipynb"
     assert arguments[1:4] == ["-m", "jupyterlab", str(notebook)]
@@ -128,7 +132,21 @@ def test_a_broker_that_cannot_be_made_or_started_is_said(tmp_path: Path) -> None
     shutil.rmtree(tmp_path / "broker")
 
 
-def test_ctrl_c_ends_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("json", "said"), [(False, "Running until Ctrl-C.\nStopped.\n"), (True, "")]
+)
+def test_ctrl_c_ends_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], json: bool, said: str
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(signal, "pause", interrupted)
+    module._wait_for_the_end(json)
+    assert capsys.readouterr().err == said
+
+
+def test_it_ends_in_this_process_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
 
