@@ -12,9 +12,11 @@ ciphertext with it.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -77,15 +79,19 @@ def seal_output(output: Mapping[str, Any], recipients: Mapping[OutputKey, bytes]
     if not recipients:
         raise ValueError("an output is sealed to the output key of at least one artifact")
     content_key = os.urandom(32)
-    ciphertext = AESGCM(content_key).encrypt(_NONCE, canonical(output), None)
+    ciphertext = AESGCM(content_key).encrypt(_NONCE, _plain(output), None)
     digest = hashlib.sha256(ciphertext).hexdigest()
     keys = tuple(sorted(recipients))
     wrapped = content_key
     for layer, key in enumerate(keys):
         wrapped = seal_key(wrapped, recipients[key], _info(key, layer, digest))
     header = OutputHeader(keys=keys, ciphertext_sha256=digest, wrapped=wrapped)
-    sealed = SealedOutput(header=header, ciphertext=ciphertext)
-    names = ", ".join(sorted({key.artifact for key in keys}))
+    return _shown(SealedOutput(header=header, ciphertext=ciphertext))
+
+
+def _shown(sealed: SealedOutput) -> dict[str, Any]:
+    """All that a notebook shows of a sealed output."""
+    names = ", ".join(sorted({key.artifact for key in sealed.header.keys}))
     return {
         "output_type": "display_data",
         "data": {
@@ -130,7 +136,30 @@ def open_output(sealed: SealedOutput, content_key: bytes) -> dict[str, Any]:
         plain = AESGCM(content_key).decrypt(_NONCE, sealed.ciphertext, None)
     except (InvalidTag, ValueError):
         raise WrongKeyError("The content key is not that of this output.") from None
-    return parse_canonical(plain, dict[str, Any], "A sealed output")
+    return _read_plain(plain)
+
+
+def _plain(value: Any) -> bytes:
+    """An output as JSON, the same bytes for equal outputs; raises MalformedError.
+
+    Not RFC 8785: nobody signs this, and outputs hold what that cannot carry, such as integers
+    of 2**53 and more, lone surrogates (``json`` escapes them) and NaN.
+    """
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise MalformedError(f"This output is not JSON: {error}.") from error
+
+
+def _read_plain(data: bytes) -> dict[str, Any]:
+    """The inverse. Anybody can seal to a public key, so this trusts nothing."""
+    try:
+        output = json.loads(data.decode("ascii"))
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(f"A sealed output cannot be read: {error}.") from error
+    if not isinstance(output, dict):
+        raise MalformedError("A sealed output holds no output.", code="output-malformed")
+    return output
 
 
 class OutputSealer:
@@ -147,11 +176,11 @@ class OutputSealer:
     def seal(
         self, output: Mapping[str, Any], recipients: Mapping[OutputKey, bytes]
     ) -> dict[str, Any]:
-        """As :func:`seal_output`; an output that is sealed already is returned as it is."""
-        if MIME_TYPE in output.get("data", {}):
-            return dict(output)
+        """As :func:`seal_output`; of an output that is sealed already, only that is kept."""
+        with suppress(MalformedError, LookupError, TypeError):
+            return _shown(read_output(output["data"][MIME_TYPE]))
         keys: Sequence[Any] = sorted((k.artifact, k.seal_id) for k in recipients)
-        known = hashlib.blake2b(canonical([keys, output]), key=self._secret).digest()
+        known = hashlib.blake2b(_plain([keys, output]), key=self._secret).digest()
         if known not in self._known:
             self._known[known] = seal_output(output, recipients)
             if len(self._known) > _KEPT:

@@ -98,6 +98,59 @@ def test_an_output_without_an_artifact_cannot_be_sealed():
         o.seal_output(OUTPUTS["stream"], {})
 
 
+@pytest.mark.parametrize(
+    "value",
+    [2**53, -(10**400), "\ud800", "é😀", 1e308, 0.1, float("inf"), {"b": [None], "a": True}],
+    ids=["integer", "long", "surrogate", "text", "float", "fraction", "infinity", "nested"],
+)
+def test_whatever_an_output_holds_comes_back_and_keeps_its_ciphertext(value):
+    output = {
+        "output_type": "display_data",
+        "data": {"application/json": {"value": value}, "text/plain": repr(value)},
+        "metadata": {},
+    }
+    sealer = o.OutputSealer()
+    first = sealer.seal(output, PUBLIC)
+    assert sealer.seal(dict(reversed(output.items())), PUBLIC) == first
+    sealed = o.read_output(json.loads(json.dumps(bundle_of(first))))
+    assert o.open_output(sealed, o.unwrap_content_key(sealed.header, KEYS.__getitem__)) == output
+
+
+def _deep() -> list:
+    deep: list = []
+    for _ in range(200_000):
+        deep = [deep]
+    return deep
+
+
+@pytest.mark.parametrize("value", [{1, 2}, {(1, 2): 3}, _deep()], ids=["set", "key", "depth"])
+def test_what_is_not_json_cannot_be_sealed(value):
+    with pytest.raises(MalformedError):
+        o.seal_output({"output_type": "stream", "text": value}, PUBLIC)
+
+
+@pytest.mark.parametrize("plain", [b"{", b"[]", "é".encode(), b"[" * 200_000, b"1" * 5000])
+def test_anybody_can_seal_so_what_comes_out_is_checked(monkeypatch, plain):
+    monkeypatch.setattr(o, "_plain", lambda output: plain)
+    sealed = o.read_output(bundle_of(o.seal_output({}, PUBLIC)))
+    with pytest.raises(MalformedError):
+        o.open_output(sealed, o.unwrap_content_key(sealed.header, KEYS.__getitem__))
+
+
+def test_beside_a_sealed_output_nothing_gets_through():
+    sealer = o.OutputSealer()
+    sealed = sealer.seal(OUTPUTS["stream"], PUBLIC)
+    more = {
+        **sealed,
+        "data": {**sealed["data"], "text/html": "needle"},
+        "metadata": {"x": "needle"},
+    }
+    assert sealer.seal(more, PUBLIC) == sealed
+    posing = {**sealed, "data": {o.MIME_TYPE: "needle"}}
+    assert "needle" not in json.dumps(sealer.seal(posing, PUBLIC))
+    assert "needle" not in json.dumps(sealer.seal({**sealed, "data": ["needle"]}, PUBLIC))
+
+
 def test_saving_twice_gives_equal_files(monkeypatch):
     sealer = o.OutputSealer()
     first = sealer.seal(OUTPUTS["stream"], PUBLIC)
