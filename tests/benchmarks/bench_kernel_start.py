@@ -19,7 +19,7 @@ from jupyter_client.manager import KernelManager
 ROOT = Path(__file__).parents[2]
 KINDS = {
     "plain": ["-m", "ipykernel_launcher"],
-    "secure": [str(ROOT / "tests/confine/kernel_main.py")],
+    "secure": ["-m", "jupyter_aisec.kernel.launch"],
 }
 
 

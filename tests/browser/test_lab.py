@@ -122,7 +122,12 @@ def test_what_a_browser_saves_of_marked_outputs_is_sealed(page: Page, lab: Serve
 
 
 def test_what_a_secure_kernel_shows_is_live_in_the_page_and_sealed_in_the_file(
-    page: Page, lab: Server, broker: RunningBroker, approver: PersonClient, tmp_path: Path
+    page: Page,
+    lab: Server,
+    broker: RunningBroker,
+    researcher: PersonClient,
+    approver: PersonClient,
+    tmp_path: Path,
 ) -> None:
     (tmp_path / "rows.txt").write_text("patient 4711")
     source = str(tmp_path / "rows.txt")
@@ -144,3 +149,4 @@ def test_what_a_secure_kernel_shows_is_live_in_the_page_and_sealed_in_the_file(
     text = save(page, path)
     assert "4711" not in text
     assert text.count(f'"{MIME_TYPE}"') >= 2
+    researcher.return_(grant.id)  # the next test's page shows this person's grants too
