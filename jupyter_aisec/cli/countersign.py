@@ -8,11 +8,12 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from jupyter_aisec.cli.output import Json, confirm, emit, fields
+from jupyter_aisec.cli.output import Json, confirm, emit, fields, safe
 from jupyter_aisec.client import PersonClient, Unsent
 from jupyter_aisec.client.countersign import countersign as sign
 from jupyter_aisec.client.countersign import missing, read_unsent, send, signers
 from jupyter_aisec.errors import UsageError
+from jupyter_aisec.grants.statements import Enrolment
 
 __all__ = ["Out", "countersign", "keep", "send_or_keep"]
 
@@ -32,6 +33,7 @@ def countersign(
     before = signers(client, unsent)
     if not json:
         emit(None, False, _to_be_signed(unsent, before))
+        emit(None, False, "\n".join(map(safe, (unsent.policy or "").splitlines())))
     confirm("Sign this?", yes or json)
     unsent = sign(client, unsent)
     left = missing(client, unsent)
@@ -96,13 +98,14 @@ def _read(file: Path) -> Unsent:
 def _to_be_signed(unsent: Unsent, before: tuple[str, ...]) -> Any:
     """The statement, field by field as it is signed."""
     said = msgspec.to_builtins(unsent.statement)
+    if isinstance(unsent.statement, Enrolment):
+        said["key id"] = unsent.statement.key.key_id
     shown = {name: _text(value) for name, value in said.items()}
     return fields(
         (
             ("to be signed", unsent.envelope.payload_type),
             *shown.items(),
             ("signed by", ", ".join(before) or "nobody yet"),
-            ("policy", unsent.policy),
         )
     )
 

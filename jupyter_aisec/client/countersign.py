@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from jupyter_aisec.errors import ConflictError, MalformedError, SignatureError
+from jupyter_aisec.grants.names import check_person
 from jupyter_aisec.grants.policies import policy_sha256
 from jupyter_aisec.grants.policy import parse_policy
 from jupyter_aisec.grants.statements import (
@@ -96,8 +97,10 @@ def prepare_invitation(
 ) -> tuple[Unsent, str]:
     """An invitation, and the one-time token with which the person enrols their first key.
 
-    The token is worth nothing until the invitation is in the ledger.
+    The token is worth nothing until the invitation is in the ledger. Raises MalformedError for
+    a name that the broker would refuse, before others are asked to sign it.
     """
+    check_person(name)
     token = new_token(name)
     statement = client.statement(
         Invitation,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -25,13 +26,15 @@ from jupyter_aisec.times import format_time
 from tests.broker.world import ORIGIN, Api, Clock, Site, problem, serve, timestamp
 
 
-def invitation(api: Api, name: str, token: str) -> Envelope:
+def invitation(
+    api: Api, name: str, token: str, roles: tuple[str, ...] = ("researcher",)
+) -> Envelope:
     """As the first of two admins signs it."""
     return api.site.signed(
         Invitation,
         "researcher",
         invites=name,
-        roles=("researcher",),
+        roles=roles,
         token_sha256=hashlib.sha256(token.encode()).hexdigest(),
         expires=format_time(datetime.now(UTC) + timedelta(hours=1)),
     )
@@ -81,6 +84,28 @@ def test_from_invitation_to_removal(api: Api) -> None:
     problem(api.send("GET", "/v1/whoami", person="carol"), 401, "session-invalid")
     names = [one["name"] for one in api.get("/v1/people", "second")]
     assert names == ["researcher", "approver", "second", "carol"]
+
+
+class OneAdmin(Site):
+    ROLES = {"researcher": ("admin", "researcher"), "approver": ("approver",)}  # noqa: RUF012
+
+
+def test_the_only_admin_adds_the_second_alone_and_nobody_after_that(tmp_path: Path) -> None:
+    with serve(OneAdmin(tmp_path / "home")) as (api, _):
+        assert api.get("/v1/policy", "approver")["admins_for_people"] == 1
+        token, key = secrets.token_urlsafe(16), SigningKey.generate()
+        body = {"envelope": invitation(api, "carol", token, roles=("admin",))}
+        api.post("/v1/people", body, person="researcher")
+        assert api.get("/v1/policy", "approver")["admins_for_people"] == 1  # no key yet
+        first = {"envelope": enrolment("carol", key, token), "token": token}
+        api.post("/v1/people/enrol", first)
+        assert api.get("/v1/policy", "approver")["admins_for_people"] == 2
+        sock = invitation(api, "sock", "token", roles=("approver",))
+        answer = api.send("POST", "/v1/people", {"envelope": sock}, person="researcher")
+        problem(answer, 401, "admins-too-few")
+        api.site.keys["carol"] = key
+        both = {"envelope": sign_again(sock, key)}
+        assert api.post("/v1/people", both, person="carol")["name"] == "sock"
 
 
 class TestLogin:

@@ -298,6 +298,7 @@ def test_a_policy_is_applied_by_two_admins(aisec: Aisec, tmp_path: Path) -> None
     assert f"aisec policy countersign {change}" in said.out
     shown = aisec("researcher", "policy", "countersign", change, "--yes")
     assert "policy_sha256" in shown.out
+    assert '\nbegin_within = "12h"' in shown.out
     assert aisec("researcher", "policy", "explain", "--json").json["version"] == before + 1
     assert aisec("approver", "policy", "apply", file, "--out", change, "--json").code == 2
 
