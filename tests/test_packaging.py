@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -73,6 +74,9 @@ def test_the_wheel_carries_what_it_should_and_nothing_else(wheel: Path) -> None:
     shared = "jupyter_aisec-{}.data/data/".format(wheel.name.split("-")[1])
     for name in (
         "jupyter_aisec/py.typed",
+        "jupyter_aisec/broker/migrations/env.py",
+        "jupyter_aisec/broker/migrations/versions/0001_ledger.py",
+        "jupyter_aisec/notebooks/quickstart.ipynb",
         f"{shared}share/jupyter/labextensions/jupyter-aisec/package.json",
         f"{shared}share/jupyter/labextensions/jupyter-aisec/install.json",
         f"{shared}share/jupyter/kernels/aisec/kernel.json",
@@ -139,5 +143,51 @@ def test_the_entry_points_lead_somewhere(environment: Environment) -> None:
         "    print(point.group, point.load())\n"
     )
     found = environment.run("-c", code)
-    for group in ("fsspec.specs", "lightning.pytorch.callbacks_factory", "console_scripts"):
-        assert group in found
+    for group in (
+        "console_scripts",
+        "fsspec.specs",
+        "lightning.pytorch.callbacks_factory",
+        "pytorch_lightning.callbacks_factory",
+    ):
+        assert f"\n{group} " in f"\n{found}"
+
+
+def test_the_quickstart_finds_its_notebook_in_the_package(environment: Environment) -> None:
+    found = environment.run(
+        "-c", "from jupyter_aisec.cli import quickstart; print(quickstart._notebook())"
+    )
+    assert Path(found.strip()).is_relative_to(environment.bin.parent)
+
+
+def test_a_broker_starts_its_tables_from_the_wheel(
+    environment: Environment, tmp_path: Path
+) -> None:
+    key = tmp_path / "key.pem"
+    environment.run(
+        "-c",
+        "import pathlib, sys; from jupyter_aisec.people import SigningKey\n"
+        "pathlib.Path(sys.argv[1]).write_bytes(SigningKey.generate().public.pem())",
+        str(key),
+    )
+    home = str(tmp_path / "broker")
+    command = ("-m", "jupyter_aisec.cli", "broker", "init", "--home", home)
+    environment.run(*command, "--admin", f"researcher={key}")
+    assert "genesis_sha256" in environment.run(
+        "-m", "jupyter_aisec.cli", "broker", "trust", "--home", home
+    )
+
+
+def test_gpu_facts_need_no_extra() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert any(line.startswith("nvidia-ml-py") for line in project["dependencies"])
+
+
+@pytest.mark.parametrize(
+    "lock", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda p: p.name
+)
+def test_a_lock_holds_hashes_and_names_no_registry(lock: Path) -> None:
+    lines = lock.read_text().splitlines()
+    assert not [line for line in lines if "://" in line or line.startswith(("-i ", "--"))]
+    pinned = [line for line in lines if line[:1].isalnum()]
+    assert pinned
+    assert all("==" in line and line.endswith("\\") for line in pinned)
