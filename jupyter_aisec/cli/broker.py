@@ -141,7 +141,8 @@ def _make_with_caller(folder: Path, policy: Path | None) -> None:
     note(
         f"A new broker, {safe(made.origin)}, with {safe(name)} as its only admin.\n"
         "Nobody can approve yet. Add the second person, and log in yourself:\n"
-        "  aisec person add NAME --role approver --role admin"
+        "  aisec person add NAME --role approver --role admin\n"
+        "You can do this alone; once there are two admins, both sign for each person."
     )
 
 
