@@ -117,8 +117,10 @@ def seal_artifact(
     key_id, key = new_id("key"), DataKey.generate()
     files = []
     for index, (name, source) in enumerate(sorted(sources.items())):
-        with folder.create(f"{index:04d}.sealed") as sink:
-            writer = SealWriter(sink, key, associated_data(seal_id, index))
+        with (
+            folder.create(f"{index:04d}.sealed") as sink,
+            SealWriter(sink, key, associated_data(seal_id, index)) as writer,
+        ):
             for chunk in as_content(source).chunks(name):
                 done = writer.write(chunk)
                 if progress:
@@ -264,15 +266,13 @@ def verify_sealed_files(
 
     Raises NotFoundError, or SealBrokenError with the file's name at the store.
     """
-    scratch = memoryview(bytearray(16 * SEGMENT_SIZE))
     for file in manifest.files:
         source = folder.source(file.stored_as)
         for wrong, what, code in (
             (source.size < file.sealed_size, "is cut short", "seal-truncated"),
             (source.size > file.sealed_size, "has more bytes than were sealed", "seal-oversized"),
             (
-                source.size == file.sealed_size
-                and _sha256(source, scratch, progress) != file.sha256,
+                source.size == file.sealed_size and _sha256(source, progress) != file.sha256,
                 "is not what the manifest says",
                 "seal-digest-wrong",
             ),
@@ -285,8 +285,9 @@ def verify_sealed_files(
                 )
 
 
-def _sha256(source: Source, scratch: memoryview, progress: Progress | None) -> str:
+def _sha256(source: Source, progress: Progress | None) -> str:
     digest = hashlib.sha256()
+    scratch = memoryview(bytearray(source.batch * SEGMENT_SIZE))
     for start in range(0, source.size, len(scratch)):
         data = source.fetch(start, min(start + len(scratch), source.size), scratch)
         digest.update(data)

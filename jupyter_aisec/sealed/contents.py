@@ -30,7 +30,7 @@ __all__ = [
     "refuse_pickle",
 ]
 
-_CHUNK = 1 << 20
+_CHUNK = 8 << 20
 _LOOK = 1 << 16  # bytes looked at, at either end of a file
 _PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
 
@@ -39,7 +39,10 @@ class Content(Protocol):
     """A file's plaintext, in pieces."""
 
     def chunks(self, name: str) -> Iterator[Buffer]:
-        """All of it, in order; ``name`` is the file's name in the artifact, for errors."""
+        """All of it, in order; ``name`` is the file's name in the artifact, for errors.
+
+        A piece may lie where the one before it was: it is used before the next is asked for.
+        """
         ...
 
 
@@ -59,8 +62,9 @@ class _FileContent:
                 file.seek(max(0, size - _LOOK))
                 refuse_pickle(name, head, file.read(_LOOK))
                 file.seek(0)
-                while chunk := file.read(_CHUNK):
-                    yield chunk
+                piece = memoryview(bytearray(_CHUNK))
+                while count := file.readinto(piece):
+                    yield piece[:count]
         except OSError as error:
             raise UsageError(
                 f"{self._path} cannot be read: {error.strerror}.", code="source-unreadable"

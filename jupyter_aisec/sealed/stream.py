@@ -17,6 +17,10 @@ import hashlib
 import io
 import os
 import struct
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 from cryptography.hazmat.primitives import hashes
@@ -49,6 +53,7 @@ _SALT_SIZE = 32
 _PREFIX_SIZE = 7
 HEADER_SIZE = 1 + _SALT_SIZE + _PREFIX_SIZE
 PLAIN_SIZE = SEGMENT_SIZE - TAG_SIZE  # bytes of plaintext in every segment but the first
+_AHEAD = 8  # sealed segments that may wait to be hashed, each a SEGMENT_SIZE of memory
 MAX_SIZE = (PLAIN_SIZE << 32) - HEADER_SIZE  # segment numbers have 32 bits
 
 
@@ -83,37 +88,42 @@ class SealWriter(io.RawIOBase):
     """Seals what is written to it into ``sink``, in chunks of any size.
 
     Only :meth:`finish` writes the last segment: a writer that is closed or dropped before
-    leaves a file that does not open, never a shorter one that does. The sink stays open.
+    leaves a file that does not open, never a shorter one that does. A write that fails or is
+    interrupted closes the writer, for the same reason, and because a nonce must not seal
+    two things. The sink is used by the caller's thread only, and stays open.
+
+    SHA-256 takes longer than AES and the sink together, so it has a thread of its own.
     """
 
     def __init__(self, sink: BinaryIO, key: DataKey, associated_data: bytes) -> None:
         super().__init__()
+        self._hasher = ThreadPoolExecutor(1, thread_name_prefix="aisec-seal")
+        self._hashing: deque[tuple[Future[None], bytearray]] = deque()
+        self._digest = hashlib.sha256()
         self._sink = sink
         self._header = bytes([HEADER_SIZE]) + os.urandom(_SALT_SIZE) + os.urandom(_PREFIX_SIZE)
         self._aead = derive_aead(key, self._header, associated_data)
-        self._digest = hashlib.sha256()
         self._segment = 0
         self._room = PLAIN_SIZE - HEADER_SIZE  # in the current segment
         self._pending = bytearray()  # the current segment's plaintext, while it is not full
-        self._sealed = bytearray(SEGMENT_SIZE)
-        self._finished = False
         self.size = 0  # bytes of plaintext so far
-        self.sealed_size = 0  # bytes written to the sink so far
-        self._put(self._header)
+        self.sealed_size = HEADER_SIZE  # bytes written to the sink so far
+        self._sink.write(self._header)
+        self._digest.update(self._header)
 
     @property
     def sha256(self) -> str:
         """SHA-256 (hex) of the sealed bytes so far."""
+        for hashed, _ in self._hashing:
+            hashed.result()
         return self._digest.hexdigest()
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Buffer) -> int:  # type: ignore[override]  # typeshed's own Buffer
-        """Takes all of ``data``. Raises UsageError after :meth:`finish`."""
-        if self._finished or self.closed:
-            raise UsageError("This sealed file is finished; nothing can be added to it.")
-        with memoryview(data) as whole, whole.cast("B") as view:
+        """Takes all of ``data``. Raises UsageError after :meth:`finish` or a failed write."""
+        with self._unfinished(), memoryview(data) as whole, whole.cast("B") as view:
             length = len(view)
             start = 0
             while start < length:
@@ -128,26 +138,47 @@ class SealWriter(io.RawIOBase):
                     stop = min(length, start + self._room - len(self._pending))
                     self._pending += view[start:stop]
                 start = stop
-        self.size += length
-        return length
+            self.size += length
+            return length
 
     def finish(self) -> None:
         """Writes the last segment. The sink is then a whole sealed file."""
-        if self._finished or self.closed:
-            raise UsageError("This sealed file is already finished or was given up.")
-        self._seal(self._pending, last=True)
-        self._pending.clear()
-        self._finished = True
+        with self._unfinished():
+            self._seal(self._pending, last=True)
+            self._pending.clear()
+        self.close()
+
+    def close(self) -> None:
+        """Nothing can be added from now on, whether :meth:`finish` was called or not."""
+        self._hasher.shutdown()
+        super().close()
+
+    @contextmanager
+    def _unfinished(self) -> Iterator[None]:
+        if self.closed:
+            raise UsageError(
+                "This sealed file is finished or given up; nothing can be added to it."
+            )
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
     def _seal(self, plain: Buffer, *, last: bool) -> None:
-        length = memoryview(plain).nbytes + TAG_SIZE
-        with memoryview(self._sealed)[:length] as out:
-            self._aead.encrypt_into(nonce(self._header, self._segment, last), plain, None, out)
-            self._put(out)
+        buffer = self._buffer()
+        out = memoryview(buffer)[: memoryview(plain).nbytes + TAG_SIZE]
+        self._aead.encrypt_into(nonce(self._header, self._segment, last), plain, None, out)
+        self._hashing.append((self._hasher.submit(self._digest.update, out), buffer))
+        self._sink.write(out)
+        self.sealed_size += len(out)
         self._segment += 1
         self._room = PLAIN_SIZE
 
-    def _put(self, data: Buffer) -> None:
-        self._sink.write(data)
-        self._digest.update(data)
-        self.sealed_size += memoryview(data).nbytes
+    def _buffer(self) -> bytearray:
+        """Memory for a sealed segment: new, or an earlier one's that has been hashed."""
+        if len(self._hashing) < _AHEAD:
+            return bytearray(SEGMENT_SIZE)
+        hashed, buffer = self._hashing.popleft()
+        hashed.result()
+        return buffer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 
 import pytest
 
@@ -213,6 +214,31 @@ def test_a_refused_sealing_leaves_no_version(name, sources, error, tmp_path):
         a.seal_artifact(name, sources, UrlFolder(str(tmp_path / "s")), SigningKey.generate())
     left = list((tmp_path / "s").iterdir()) if (tmp_path / "s").exists() else []
     assert left == []
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, MemoryError])
+def test_an_interrupted_sealing_leaves_no_version_and_no_thread(fault, tmp_path):
+    def interrupt(_: int) -> None:
+        raise fault
+
+    before = threading.active_count()
+    with pytest.raises(fault):
+        a.seal_artifact(
+            "dataset/x",
+            {"a": BIG},
+            UrlFolder(str(tmp_path / "s")),
+            SigningKey.generate(),
+            progress=interrupt,
+        )
+    assert threading.active_count() == before
+    assert list((tmp_path / "s").iterdir()) == []
+
+
+def test_a_file_longer_than_a_piece_round_trips(tmp_path, sealed):
+    plain = os.urandom(1 << 20) * 9 + b"end"
+    (tmp_path / "a.txt").write_bytes(plain)
+    with sealed(files_at(tmp_path / "a.txt")).open() as opened:
+        assert opened.read("a.txt") == plain
 
 
 def test_a_folder_of_files_round_trips(tmp_path, sealed):

@@ -134,6 +134,45 @@ def test_nothing_is_added_after_the_end(end):
         writer.finish()
 
 
+def test_a_digest_can_be_asked_for_at_any_time():
+    sink = io.BytesIO()
+    writer = SealWriter(sink, DataKey(KEY), AAD)
+    for _ in range(3):
+        assert writer.sha256 == hashlib.sha256(sink.getvalue()).hexdigest()
+        writer.write(bytes(9 * FIRST))
+
+
+class Faulty(io.BytesIO):
+    """Takes ``left`` writes."""
+
+    def __init__(self, left: int, fault: type[BaseException]) -> None:
+        super().__init__()
+        self.left = left
+        self.fault = fault
+
+    def write(self, data) -> int:
+        self.left -= 1
+        if self.left < 0:
+            raise self.fault
+        return super().write(data)
+
+
+@pytest.mark.parametrize("fault", [OSError, KeyboardInterrupt])
+@pytest.mark.parametrize("left", [1, 3])
+def test_after_a_failed_write_nothing_is_sealed_under_the_same_nonce(left, fault, unseal):
+    sink = Faulty(left, fault)
+    writer = SealWriter(sink, DataKey(KEY), AAD)
+    with pytest.raises(fault):
+        writer.write(bytes(5 * FIRST))
+    sink.left = 9
+    with pytest.raises(UsageError):
+        writer.write(b"more")
+    with pytest.raises(UsageError):
+        writer.finish()
+    with pytest.raises(SealBrokenError):
+        unseal(sink.getvalue())
+
+
 def test_a_writer_given_up_leaves_no_file_that_opens(unseal):
     sink = io.BytesIO()
     with SealWriter(sink, DataKey(KEY), AAD) as writer:
