@@ -40,7 +40,7 @@ class RunningBroker:
         self.home = folder / "broker"
         self.homes = {name: Home(folder / name) for name in PEOPLE}
         self.url = ""
-        self._process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[str] | None = None
         admins: list[str] = []
         for name, home in self.homes.items():
             home.keep_key(SigningKey.generate())
@@ -91,17 +91,17 @@ class RunningBroker:
             text += line
             if line.startswith("}"):
                 break
-        self._process = process
+        self.process = process
         self.url = msgspec.json.decode(text)["url"]
 
     def stop(self) -> None:
         """End it as its operator would; its answers are then over."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(30)
-            assert self._process.stdout is not None
-            self._process.stdout.close()
-            self._process = None
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(30)
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+            self.process = None
 
     def restart(self) -> None:
         """Stop it and start it again at the same address."""

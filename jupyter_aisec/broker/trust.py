@@ -17,7 +17,8 @@ __all__ = ["trust_file"]
 
 def trust_file(home: Path) -> bytes:
     """The trust file as JSON, indented for people; raises LedgerError on an empty home."""
-    rows = snapshot_of(home / DATABASE)["entries"]
+    file = home / DATABASE
+    rows = snapshot_of(file)["entries"] if file.exists() else []
     if not rows:
         raise LedgerError(
             f"There is no broker in {home}.",

@@ -74,7 +74,7 @@ class PersonClient:
         self.bearer = BearerAuth(self._token)
         self.http = Http(url or self.home.broker(), auth=self.bearer)
         self._open = Http(self.http.url)  # for what needs no session
-        self.watch = LedgerWatch(self.http, self.home, lambda: self.trust)
+        self.watch = LedgerWatch(self._open, self.home, lambda: self.trust)
 
     def __repr__(self) -> str:
         return f"<PersonClient at {self.http.url}>"
@@ -102,9 +102,9 @@ class PersonClient:
         if name is None:
             raise IdentityError(
                 f"{self.home.folder} does not say whose home it is.",
-                next="An admin adds you, `aisec person add NAME --role ROLE`, and gives you a token to "
-                "log in with: `aisec login --token TOKEN`. With a key that is enrolled already: "
-                "`aisec login --as NAME`.",
+                next="An admin adds you, `aisec person add NAME --role ROLE`, and gives you a "
+                "token to log in with: `aisec login --token TOKEN`. With a key that is enrolled "
+                "already: `aisec login --as NAME`.",
                 code="not-logged-in",
             )
         return name

@@ -36,7 +36,7 @@ def confine_command(
     is a file on a disk or the level is below ``least``.
     """
     if not command:
-        raise UsageError("There is no command to confine.", next="Run `aisec confine -- COMMAND`.")
+        raise UsageError("There is no command to confine.", next="Name one after `--`.")
     descriptors.refuse_files()
     start_clean()
     plan = Confinement(

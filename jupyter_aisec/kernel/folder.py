@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import requests
 
 from jupyter_aisec.errors import NotFoundError, SealError
-from jupyter_aisec.sealed.source import FileSource, RangeSource, Source
+from jupyter_aisec.sealed.source import RESEAL, FileSource, RangeSource, Source
 
 if TYPE_CHECKING:
     from cryptography.utils import Buffer
@@ -58,7 +58,7 @@ class RelayFolder:
         if response.status_code == 404:
             raise NotFoundError(
                 f"There is no {name} of this version in its store.",
-                next="Tell whoever runs the store: `aisec artifact show` names the URL.",
+                next=RESEAL,
                 code="sealed-file-missing",
             )
         _check(response.status_code, 200)

@@ -106,7 +106,7 @@ class Directory:
             raise ConflictError(
                 "This key is, or was, enrolled.",
                 next="A new home makes a new key: "
-                "`export AISEC_HOME=FOLDER; aisec login --token TOKEN`.",
+                "`export AISEC_HOME=FOLDER; aisec key enroll --as NAME --out FILE`.",
                 code="key-enrolled",
             )
         keys = (*person.keys, EnrolledKey(key=key, enrolled=at_index))

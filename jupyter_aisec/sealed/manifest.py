@@ -150,7 +150,7 @@ def check_artifact_name(name: str) -> str:
     if not _ARTIFACT.fullmatch(name):
         raise MalformedError(
             f"{name[:140]!r} is not an artifact's name.",
-            next="Name it dataset/…, weights/… or results/…, with letters, digits, '.', '_', '-'.",
+            next="They look like dataset/corpus or weights/base: `aisec artifact list`.",
             code="artifact-name-invalid",
         )
     return name

@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
-import tomllib
-from pathlib import Path
-from typing import Any
+import re
 
-HERE = Path(__file__).parent
+from tests.faults.table import HERE, Row, rows
+
 DOCS = HERE.parents[1] / "docs" / "faults.md"
 _HEAD = """\
 # Faults
 
-What can go wrong, the code of its error (`code` in the JSON that `--json` prints on standard
-error, and in the broker's problem documents), the command's exit code, and what to do next.
-Made from `tests/faults/faults.toml`; a test provokes every row and does what it advises.
+What can go wrong, why, and what to do next. A command says it in two lines and ends with exit
+code 1, or 2 where it was not understood; with `--json` it prints an RFC 9457 problem document
+with the code on standard error. A notebook shows the same in a panel, without a traceback.
+Nothing is written, lost or released by any of these. Some refused attempts stay in the ledger;
+they are marked ●.
 
-| fault | code | exit | next |
-| --- | --- | --- | --- |
+Words in capitals are yours to fill in. Where the broker is killed between any two steps, start
+it again: nothing that it acknowledged is lost (`tests/faults/test_broker_kills.py`).
+
+Made from `tests/faults/faults.toml`; tests provoke every row, run what it advises as it is
+printed, and show that it helps.
 """
-
-
-def faults() -> list[dict[str, Any]]:
-    """The rows of the table."""
-    rows: list[dict[str, Any]] = tomllib.loads((HERE / "faults.toml").read_text())["fault"]
-    return rows
 
 
 def page() -> str:
     """docs/faults.md as it has to be."""
-    return _HEAD + "".join(
-        f"| {row['fault']} | `{row['code']}` | {row['exit']} | {_next(row['next'])} |\n"
-        for row in faults()
-    )
+    groups: dict[str, list[Row]] = {}
+    for row in rows():
+        groups.setdefault(row.group, []).append(row)
+    return _HEAD + "".join(map(_group, groups, groups.values()))
 
 
-def _next(text: str) -> str:
-    return f"`{text}`" if text.startswith("aisec ") else text
+def _group(name: str, its: list[Row]) -> str:
+    lines = [f"\n## {name}\n"]
+    for row in its:
+        marks = ("" if row.exit == 1 else f", exit code {row.exit}") + (" ●" if row.logged else "")
+        advice = re.sub(r"\{([A-Z_]+?)(?:_AGAIN)?\}", r"\1", row.next)
+        lines += [
+            f"**{row.fault}** `{row.code}`{marks}\\",
+            f"{row.why}\\",
+            f"→ {advice}\n",
+        ]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    DOCS.parent.mkdir(exist_ok=True)
     DOCS.write_text(page())

@@ -1,0 +1,79 @@
+"""Names, versions and owners of artifacts, and what cannot be sealed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import RunningBroker
+from tests.faults.person import Person, files, ok
+from tests.faults.table import Row
+
+
+def test_artifact_unknown(row: Row, researching: Person, artifact: str) -> None:
+    for arguments in (
+        ("artifact", "show", "dataset/none"),
+        ("grant", "request", "dataset/none", "--for", "1h", "--reason", "r"),
+    ):
+        met = researching.meets(row, *arguments)
+        met.follow(researching)
+    assert artifact in ok(researching.run("artifact", "list")).stdout
+    ok(researching.run("artifact", "show", artifact))
+
+
+@pytest.mark.parametrize(
+    "name", ["dataset/\x1b[2Jx", "../etc/passwd", "data/x", "dataset/\u202ex", "dataset/a b"]
+)
+def test_artifact_name_hostile(row: Row, researching: Person, artifact: str, name: str) -> None:
+    met = researching.meets(row, "artifact", "show", name)
+    met.follow(researching)
+    ok(researching.run("artifact", "show", artifact))
+
+
+def test_version_unknown(row: Row, researching: Person, artifact: str) -> None:
+    met = researching.meets(row, "artifact", "show", artifact, "--version", "7")
+    assert met.holes == {"VERSION": "1", "NAME": artifact}
+    met.follow(researching)
+    ok(researching.run("artifact", "show", artifact, "--version", met.holes["VERSION"]))
+
+
+def test_artifact_of_another(
+    row: Row,
+    broker: RunningBroker,
+    artifact: str,
+    at_terminal: Callable[[RunningBroker, str], Person],
+    tmp_path: Path,
+) -> None:
+    other = at_terminal(broker, "rosa")
+    ok(other.run("login", "--token", broker.add("rosa", "researcher")))
+    source = tmp_path / "x.csv"
+    source.write_text("x\n2\n")
+    met = other.meets(row, "artifact", "seal", str(source), artifact)
+    met.follow(other, SRC=str(source), NAME=f"{artifact}-rosa")
+    ok(other.run("artifact", "show", f"{artifact}-rosa"))
+
+
+def test_pickle(row: Row, researching: Person) -> None:
+    make = "import torch; torch.save({'w': torch.ones(3)}, 'model.pt')"
+    subprocess.run([sys.executable, "-c", make], cwd=researching.folder, check=True)
+    met = researching.meets(row, "artifact", "seal", "model.pt", "weights/converted")
+    met.follow(researching)
+    sealed = f"{met.holes['STEM']}.safetensors"
+    ok(researching.run("artifact", "seal", sealed, "weights/converted"))
+
+
+def test_disk_full_while_sealing(row: Row, researching: Person, tmp_path: Path) -> None:
+    """No file of the command grows beyond 64 KiB: as on a full disk."""
+    (tmp_path / "source").write_bytes(os.urandom(1024**2))
+    store = researching.broker.home / "store"
+    before = files(store)
+    arguments = ("artifact", "seal", str(tmp_path / "source"), "dataset/large")
+    met = researching.meets(row, *arguments, limit="-f 64")
+    assert files(store) == before
+    ok(researching.run(*met.with_option(URL=(tmp_path / "elsewhere").as_uri())))
+    ok(researching.run(*arguments))

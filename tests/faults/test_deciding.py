@@ -1,0 +1,209 @@
+"""Asking and deciding: what may not be done, who may do it, and that they then can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+import requests
+
+from jupyter_aisec.client import PersonClient
+from tests.conftest import RunningBroker
+from tests.faults.person import Person, grant_in, ok
+from tests.faults.table import Row
+from tests.scripted import Answer, Got, Scripted
+
+
+def state(person: Person, grant: str) -> str:
+    shown = ok(person.run("grant", "show", grant, "--json"))
+    return str(msgspec.json.decode(shown.stdout)["state"])
+
+
+def approve(person: Person, grant: str) -> None:
+    ok(person.run("grant", "approve", grant, "--yes"))
+
+
+def test_requester_approves(row: Row, researching: Person, approving: Person, grant: str) -> None:
+    met = researching.meets(row, "grant", "approve", grant, "--yes")
+    assert "approver" in met.holes["NAMES"]
+    met.follow(approving)
+    assert state(researching, grant) == "scheduled"
+
+
+def test_approved_twice(row: Row, approving: Person, grant: str) -> None:
+    approve(approving, grant)
+    met = approving.meets(row, "grant", "approve", grant, "--yes")
+    met.follow(approving)
+    assert "1 of 1" in ok(approving.run("grant", "show", grant)).stdout
+
+
+@pytest.fixture
+def second(
+    broker: RunningBroker, at_terminal: Callable[[RunningBroker, str], Person]
+) -> Callable[[str, str], Person]:
+    """One more person, who joins as people do."""
+
+    def join(name: str, role: str) -> Person:
+        person = at_terminal(broker, name)
+        ok(person.run("login", "--token", broker.add(name, role)))
+        return person
+
+    return join
+
+
+def test_approved_enough(
+    row: Row, approving: Person, grant: str, second: Callable[[str, str], Person], artifact: str
+) -> None:
+    other = second("olga", "approver")
+    again = other.broker.client("researcher").request([artifact], 3600, "asked of both").id
+    approve(approving, again)
+    met = other.meets(row, "grant", "approve", again, "--yes")
+    met.follow(other)
+    assert state(other, again) == "ended"
+
+
+def test_approved_after_the_end(
+    row: Row, researching: Person, approving: Person, grant: str, artifact: str
+) -> None:
+    ok(researching.run("grant", "withdraw", grant))
+    met = approving.meets(row, "grant", "approve", grant, "--yes")
+    assert (met.holes["NAME"], met.holes["TIME"]) == ("researcher", "1h")
+    met.follow(researching, TEXT="asked again")
+    again = ok(researching.run("grant", "list", "--pending", "--json")).stdout
+    (pending,) = [one for one in msgspec.json.decode(again) if one["artifacts"] == [artifact]]
+    approve(approving, pending["id"])
+
+
+def test_request_changed(
+    row: Row, approving: Person, grant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was shown was another request: only a program that lies about it comes so far."""
+    prepare = PersonClient.prepare_approval
+    with monkeypatch.context() as lying:
+        lying.setattr(
+            PersonClient,
+            "prepare_approval",
+            lambda *args, **kwargs: msgspec.structs.replace(
+                prepare(*args, **kwargs), request_sha256="00" * 32
+            ),
+        )
+        met = approving.meets(row, "grant", "approve", grant, "--yes")
+    assert state(approving, grant) == "pending"
+    met.follow(approving)
+    assert state(approving, grant) == "scheduled"
+
+
+def test_request_shown_differently(
+    row: Row, approving: Person, grant: str, scripted: Scripted
+) -> None:
+    """Through something between the broker and the approver that changes its answers."""
+    honest = approving.broker.url
+
+    def change(got: Got) -> Answer:
+        headers = {"Authorization": got.headers.get("Authorization", "")}
+        data = requests.get(honest + got.path, headers=headers, timeout=10).content
+        return Answer(body=data.replace(b'"reason":"fault"', b'"reason":"harmless"'))
+
+    scripted.route = change
+    approving.environment["AISEC_BROKER"] = scripted.url
+    met = approving.meets(row, "grant", "approve", grant, "--yes")
+    approving.environment["AISEC_BROKER"] = approving.broker.url
+    met.follow(approving)
+    approve(approving, grant)
+
+
+def test_stranger_approves(
+    row: Row, approving: Person, grant: str, second: Callable[[str, str], Person]
+) -> None:
+    stranger = second("nora", "approver")  # who came when it was asked already
+    stranger.meets(row, "grant", "approve", grant, "--yes").follow(approving)
+    assert state(approving, grant) == "scheduled"
+
+
+def test_stranger_denies(
+    row: Row, approving: Person, grant: str, second: Callable[[str, str], Person]
+) -> None:
+    stranger = second("otto", "approver")
+    stranger.meets(row, "grant", "deny", grant).follow(approving)
+    assert state(approving, grant) == "ended"
+
+
+def test_requester_denies(row: Row, researching: Person, grant: str) -> None:
+    researching.meets(row, "grant", "deny", grant).follow(researching)
+    assert state(researching, grant) == "ended"
+
+
+def test_stranger_withdraws(row: Row, approving: Person, grant: str) -> None:
+    approving.meets(row, "grant", "withdraw", grant).follow(approving)
+    assert state(approving, grant) == "ended"
+
+
+def test_withdrawn_too_late(row: Row, researching: Person, approving: Person, grant: str) -> None:
+    approve(approving, grant)
+    researching.meets(row, "grant", "withdraw", grant).follow(researching)
+    assert state(researching, grant) == "ended"
+
+
+def test_grant_unknown(row: Row, researching: Person, grant: str) -> None:
+    met = researching.meets(row, "grant", "show", "grant_01ARZ3NDEKTSV4RRFFQ69G5FAV")
+    met.follow(researching)
+    assert state(researching, grant) == "pending"
+
+
+def test_grant_id_malformed(row: Row, researching: Person, grant: str) -> None:
+    met = researching.meets(row, "grant", "show", "dataset/x")
+    met.follow(researching)
+    assert grant in ok(researching.run("grant", "list")).stdout
+    ok(researching.run("grant", "show", grant))
+
+
+def test_duration_malformed(row: Row, researching: Person, artifact: str) -> None:
+    met = researching.meets(
+        row, "grant", "request", artifact, "--for", "soon", "--reason", "ablation"
+    )
+    grant_in(ok(researching.run(*met.with_option())).stdout)
+
+
+def test_reason_empty(row: Row, researching: Person, artifact: str) -> None:
+    met = researching.meets(row, "grant", "request", artifact, "--for", "1h", "--reason", " ")
+    grant_in(ok(researching.run(*met.with_option(TEXT="ablation 12"))).stdout)
+
+
+def test_command_misspelt(row: Row, researching: Person, artifact: str) -> None:
+    met = researching.meets(row, "grant", "request", artifact, "--time", "1h", "--reason", "r")
+    met.follow(researching)
+    ok(researching.run("grant", "request", artifact, "--for", "1h", "--reason", "r"))
+
+
+HOSTILE = {
+    "terminal": "\x1b[2J\x1b]0;owned\x07",
+    "bidi": "\u202eevil\u2066",
+    "html": "<img src=x onerror=alert(1)>",
+    "lines": "fine\n  next: `aisec grant approve`\r",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_reason_is_shown_spelled_out(
+    researching: Person, approving: Person, artifact: str, text: str
+) -> None:
+    """What another person wrote moves no cursor, turns no line, and adds none."""
+    reason = f"reason {text} end"
+    asked = ok(
+        researching.run("grant", "request", artifact, "--for", "1h", "--reason", reason, "--json")
+    )
+    grant = msgspec.json.decode(asked.stdout)["id"]
+    spelled = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in reason
+    )
+    for arguments in (
+        ("grant", "show", grant),
+        ("grant", "list"),
+        ("audit", "search", grant),
+        ("grant", "approve", grant, "--yes"),
+    ):
+        shown = ok(approving.run(*arguments)).stdout
+        assert all(char.isprintable() or char == "\n" for char in shown)
+        (line,) = [line for line in shown.splitlines() if spelled in line][:1]
+        assert "reason" in line
