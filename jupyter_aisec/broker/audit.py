@@ -20,6 +20,7 @@ from jupyter_aisec.broker.store import (
     EntryRow,
     Snapshot,
     column_digest,
+    master_rows,
 )
 from jupyter_aisec.errors import AisecError, TamperedError
 from jupyter_aisec.grants.state import State, fold
@@ -108,7 +109,7 @@ def examine(
     newest checkpoint, by the name of their place. What the entries say is only looked at
     once they are known to be what was logged.
     """
-    findings = list(_schema(tables["alembic_version"]))
+    findings = _schema(tables)
     entries = tuple(
         Entry(index=idx, at=at, type=type_, salt=salt, body=body)
         for idx, at, type_, salt, body, _ in tables["entries"]
@@ -138,10 +139,10 @@ def examine(
 
 
 def differences(expected: Snapshot, stored: Snapshot) -> list[Finding]:
-    """Every row that is not as it was checked or written; empty if the two are equal."""
+    """Every row of the ``stored`` tables that is not as it was checked or written."""
     return [
         finding
-        for table in TABLES
+        for table in stored
         if expected[table] != stored[table]
         for finding in _differences(table, expected[table], stored[table])
     ]
@@ -187,8 +188,12 @@ def _finding(table: str, row: tuple[Any, ...], width: int, column: str, what: st
     return Finding(table=table, row=name, column=column, what=what)
 
 
-def _schema(rows: Sequence[tuple[Any, ...]]) -> list[Finding]:
-    return _differences("alembic_version", [(SCHEMA_VERSION,)], rows)
+def _schema(tables: Snapshot) -> list[Finding]:
+    """The tables are those of this version, and SQLite has nothing besides them."""
+    return [
+        *_differences("alembic_version", [(SCHEMA_VERSION,)], tables["alembic_version"]),
+        *_differences("sqlite_master", master_rows(), tables["sqlite_master"]),
+    ]
 
 
 def _grow(entries: Iterable[Entry]) -> tuple[Tree, list[Finding]]:

@@ -9,8 +9,10 @@ Rules, in the order they hold:
    checked here or made here.
 3. An append asks the rules (a pure function of the state and the time) under the lock, so
    that nothing can come in between, and commits the entry, the new signed checkpoint and
-   the rows that belong to it in one transaction. Then the outside copies are written. Only
-   then does the caller learn of it.
+   the rows that belong to it in one transaction, in which it also looks whether SQLite has
+   come to do anything by itself, and reads back what it wrote. Then the outside copies are
+   written. Only then does anybody learn of it: while a copy cannot be written, nothing is
+   answered, appended or released.
 4. Before a key is released, every column of every row of every table is compared with
    memory. One difference, and nothing is released.
 """
@@ -76,17 +78,20 @@ class Ledger:
         self._listeners: set[Callable[[], object]] = set()
         self._fault: AisecError | None = None
         self._load()
+        self._copy_outside()
 
     @contextmanager
     def reading(self) -> Iterator[tuple[State, datetime]]:
         """The state and the time, while nothing is appended; raises what broke the service.
 
         Under the lock, because an entry is folded before it is durable, and nobody may see
-        the effect of one that is not.
+        the effect of one that is not. For the same reason a copy outside that could not be
+        written is written first, or raises LedgerError or KeyStoreError again.
         """
         with self._lock:
             if self._fault is not None:
                 raise self._fault
+            self._copy_outside()
             yield self._state, self._state.time(self._clock())
 
     @property
@@ -161,6 +166,9 @@ class Ledger:
                         "The stored ledger is longer or shorter than it was left.",
                         next="See where: `aisec audit verify`.",
                     )
+                found = {"sqlite_master": transaction.master()}
+                if changed := audit.differences(self._rows, found):
+                    raise audit.tampered(changed)
                 transaction.insert([row, *extra])
                 transaction.replace_checkpoint(CheckpointRow(checkpoint.size, note))
                 failpoint("append.rows-written")
@@ -174,12 +182,20 @@ class Ledger:
         self._rows["checkpoints"] = [(checkpoint.size, note)]
         for one in extra:
             self._remember(one)
+        self._copied = False
         failpoint("append.before-outside-copies")
-        self._outside.write(note)
+        self._copy_outside()
         failpoint("append.done")
+        return logged
+
+    def _copy_outside(self) -> None:
+        """Every copy outside is the newest note when this returns; then it tells that it grew."""
+        if self._copied:
+            return
+        self._outside.write(self._note)
+        self._copied = True
         for listener in tuple(self._listeners):
             listener()
-        return logged
 
     def _reload(self) -> None:
         """After a failed append: whether it is on the disk is for the disk to say."""
@@ -207,8 +223,8 @@ class Ledger:
         self._rows: Snapshot = tables
         self._wrapped = {(seal, key): wrapped for seal, key, wrapped in tables["wrapped_keys"]}
         self._bundles: dict[str, bytes] = dict(tables["bundles"])
-        if set(self._outside.read().values()) != {self._note}:
-            self._outside.write(self._note)  # we died between the commit and the copies
+        # Not so if we died between the commit and the copies.
+        self._copied = set(self._outside.read().values()) == {self._note}
 
     def _examine(self, tables: Snapshot, *, signatures: bool = False) -> Examination:
         return audit.examine(

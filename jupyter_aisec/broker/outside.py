@@ -35,8 +35,9 @@ class OutsideCopies:
         except OSError as error:
             raise LedgerError(
                 f"The ledger checkpoint cannot be copied to {self._path}: {error.strerror}.",
-                next="Make room on its disk, and check that all is whole: `aisec audit verify`.",
-                code="store-failed",
+                next=f"Free disk space for {self._path.parent}, or give write permission: it goes "
+                "on by itself. Until then nothing is answered and no key leaves.",
+                code="checkpoint-copy-failed",
             ) from error
         failpoint("append.between-outside-copies")
         self._key_store.remember_checkpoint(note)

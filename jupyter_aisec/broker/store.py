@@ -3,7 +3,8 @@
 SQLite in WAL mode with ``synchronous=FULL``: a commit is on the disk before it returns.
 There is one writer, one process that holds the home's lock, one connection. Nothing here
 decides anything: rows are believed only after :mod:`jupyter_aisec.broker.log` has checked
-them against the signed ledger checkpoint.
+them against the signed ledger checkpoint. What SQLite would do by itself (triggers, views)
+counts as rows too, of its own table ``sqlite_master``: a commit that a trigger undoes is none.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -25,7 +27,7 @@ from alembic.util import CommandError
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import StaticPool
 
-from jupyter_aisec.errors import ConflictError, LedgerError
+from jupyter_aisec.errors import ConflictError, LedgerError, TamperedError
 from jupyter_aisec.ledger.entry import Entry
 
 __all__ = [
@@ -35,12 +37,14 @@ __all__ = [
     "CheckpointRow",
     "EntryRow",
     "HomeLock",
+    "MasterRow",
     "Row",
     "Snapshot",
     "Store",
     "Transaction",
     "WrappedKeyRow",
     "column_digest",
+    "master_rows",
     "snapshot_of",
 ]
 
@@ -127,16 +131,26 @@ class SchemaRow(NamedTuple):
     version_num: str
 
 
+class MasterRow(NamedTuple):
+    """SQLite's own table: every table, index, view and trigger that there is."""
+
+    type: str
+    name: str
+    tbl_name: str
+    sql: str | None
+
+
 Row = EntryRow | CheckpointRow | WrappedKeyRow | BundleRow
 Snapshot = dict[str, list[tuple[Any, ...]]]  # every column of every row of every table
 
-TABLES: Final[dict[str, tuple[type[Row] | type[SchemaRow], int]]] = {
+TABLES: Final[dict[str, tuple[type[Row] | type[SchemaRow] | type[MasterRow], int]]] = {
     # table: the row's type, and how many of its columns are its key
     "entries": (EntryRow, 1),
     "checkpoints": (CheckpointRow, 1),
     "wrapped_keys": (WrappedKeyRow, 2),
     "bundles": (BundleRow, 1),
     "alembic_version": (SchemaRow, 1),
+    "sqlite_master": (MasterRow, 2),
 }
 SCHEMA_VERSION: Final = "0001"
 _ORDER = {table: row._fields[:width] for table, (row, width) in TABLES.items()}
@@ -150,6 +164,7 @@ _TABLE_OF = {
     WrappedKeyRow: _wrapped_keys,
     BundleRow: _bundles,
 }
+_KEY_OF = {row: TABLES[table.name][1] for row, table in _TABLE_OF.items()}
 
 
 class HomeLock:
@@ -207,7 +222,9 @@ class Store:
     def transaction(self) -> Iterator[Transaction]:
         """One ``BEGIN IMMEDIATE`` transaction: durable when the block ends, or not at all."""
         with _as_ledger_error(self._path), self._engine.begin() as connection:
-            yield Transaction(connection)
+            transaction = Transaction(connection)
+            yield transaction
+            transaction.read_back()
 
     def close(self) -> None:
         self._engine.dispose()
@@ -237,6 +254,11 @@ class Transaction:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._written: list[Row] = []
+
+    def master(self) -> list[tuple[Any, ...]]:
+        """What SQLite has besides the rows: nobody can add to it while this is open."""
+        return [tuple(row) for row in self._connection.exec_driver_sql(_SELECT["sqlite_master"])]
 
     def ledger_size(self) -> int:
         """One more than the highest index in the stored ledger."""
@@ -251,8 +273,44 @@ class Transaction:
         self.insert([row])
 
     def insert(self, rows: Sequence[Row]) -> None:
+        """Raises TamperedError where the database takes a row without an error and without it."""
         for row in rows:
-            self._connection.execute(sa.insert(_TABLE_OF[type(row)]).values(row._asdict()))
+            statement = sa.insert(_TABLE_OF[type(row)]).values(row._asdict())
+            if self._connection.execute(statement).rowcount != 1:
+                raise _not_kept(row)
+            self._written.append(row)
+
+    def read_back(self) -> None:
+        """Raises TamperedError unless every row is there as it was inserted."""
+        for row in self._written:
+            table = _TABLE_OF[type(row)]
+            key = zip(table.columns, row[: _KEY_OF[type(row)]], strict=False)
+            found = self._connection.execute(
+                sa.select(table).where(*(column == value for column, value in key))
+            ).all()
+            if [tuple(one) for one in found] != [tuple(row)]:
+                raise _not_kept(row)
+
+
+def _not_kept(row: Row) -> TamperedError:
+    table = _TABLE_OF[type(row)].name
+    key = "/".join(str(part) for part in row[: _KEY_OF[type(row)]])
+    return TamperedError(
+        f"The broker's database did not keep {table} row {key} as it was written.",
+        next="See what else is not as it should be: `aisec audit verify`.",
+    )
+
+
+@cache
+def master_rows() -> tuple[tuple[Any, ...], ...]:
+    """The rows of ``sqlite_master`` in a database as the migrations make it, and nothing else."""
+    engine = sa.create_engine("sqlite://", poolclass=StaticPool, isolation_level=None)
+    try:
+        with engine.begin() as connection:
+            migrate(connection)
+            return tuple(Transaction(connection).master())
+    finally:
+        engine.dispose()
 
 
 def migrate(connection: Connection) -> None:

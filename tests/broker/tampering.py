@@ -10,7 +10,12 @@ from typing import Any
 
 from jupyter_aisec.broker.store import TABLES
 
-COLUMNS = [(table, column) for table, (row, _) in TABLES.items() for column in row._fields]
+COLUMNS = [
+    (table, column)
+    for table, (row, _) in TABLES.items()
+    if table != "sqlite_master"  # SQLite writes it; see FAULTS
+    for column in row._fields
+]
 
 
 @contextmanager
@@ -98,6 +103,30 @@ def change_type(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE entries SET at = CAST(at AS BLOB) WHERE idx = 1")
 
 
+def plant_trigger(connection: sqlite3.Connection) -> None:
+    """Releases are logged, as far as the broker is told."""
+    connection.execute(
+        "CREATE TRIGGER planted BEFORE INSERT ON entries WHEN NEW.type = 'keys.released'"
+        " BEGIN SELECT RAISE(IGNORE); END"
+    )
+
+
+def plant_table(connection: sqlite3.Connection) -> None:
+    connection.execute("CREATE TABLE planted (x)")
+
+
+def plant_view(connection: sqlite3.Connection) -> None:
+    connection.execute("CREATE VIEW planted AS SELECT * FROM entries")
+
+
+def plant_index(connection: sqlite3.Connection) -> None:
+    connection.execute("CREATE UNIQUE INDEX planted ON entries (at)")
+
+
+def change_table(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE wrapped_keys ADD COLUMN planted")
+
+
 # fault: (how, table, row as a pattern of findings, column)
 FAULTS = {
     "row hidden": (hide_row, "entries", "2", "idx"),
@@ -110,4 +139,9 @@ FAULTS = {
     "bundle added": (add_bundle, "bundles", "seal_X", "seal_id"),
     "checkpoint hidden": (hide_checkpoint, "checkpoints", None, "size"),
     "value of another type": (change_type, "entries", "1", "at"),
+    "trigger planted": (plant_trigger, "sqlite_master", "trigger/planted", "type"),
+    "table planted": (plant_table, "sqlite_master", "table/planted", "type"),
+    "view planted": (plant_view, "sqlite_master", "view/planted", "type"),
+    "index planted": (plant_index, "sqlite_master", "index/planted", "type"),
+    "table changed": (change_table, "sqlite_master", "table/wrapped_keys", "sql"),
 }

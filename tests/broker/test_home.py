@@ -226,7 +226,7 @@ class TestGenesis:
                 answer = api.send("GET", "/v1/whoami", person="researcher")
                 assert answer.status_code == 200
                 login = {"envelope": api.site.signed(_login(), "approver", nonce="n")}
-                problem(api.send("POST", "/v1/sessions", login), 503, "store-failed")
+                problem(api.send("POST", "/v1/sessions", login), 503, "checkpoint-copy-failed")
             api.token("approver")
             assert api.get("/v1/audit", "approver")["findings"] == []
 

@@ -10,6 +10,7 @@ import pytest
 from jupyter_aisec.broker.config import Config
 from jupyter_aisec.broker.home import accept_rollback, audit_home
 from jupyter_aisec.broker.service import open_broker
+from jupyter_aisec.broker.store import BundleRow, Store, WrappedKeyRow
 from jupyter_aisec.errors import AisecError, LedgerError, TamperedError
 from tests.broker import tampering
 from tests.broker.tampering import COLUMNS, FAULTS, database, edit
@@ -76,6 +77,41 @@ class TestAnyRow:
             open_broker(recorded.site.home, Config())
         findings = found_offline(recorded.site)
         assert found(findings, table, row, column), findings
+
+
+def test_nothing_is_appended_where_a_trigger_waits(api: Api, granted: tuple[str, Kernel]) -> None:
+    size, _ = api.checkpoint()
+    with database(api.site.database) as connection:
+        tampering.plant_trigger(connection)
+    envelope = api.request_envelope(("dataset/digits",))
+    answer = api.send("POST", "/v1/grants", {"envelope": envelope}, person="researcher")
+    assert "sqlite_master row trigger/planted" in problem(answer, 503, "ledger-tampered")["detail"]
+    with database(api.site.database) as connection:
+        assert connection.execute("SELECT count(*) FROM entries").fetchone() == (size,)
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        "BEFORE INSERT ON bundles BEGIN SELECT RAISE(IGNORE); END",
+        "AFTER INSERT ON bundles BEGIN DELETE FROM bundles; END",
+        "AFTER INSERT ON bundles BEGIN UPDATE bundles SET bundle = x'00'; END",
+        "AFTER INSERT ON wrapped_keys BEGIN DELETE FROM bundles; END",
+    ],
+    ids=["ignored", "deleted", "changed", "deleted by a later row"],
+)
+def test_a_row_that_the_database_does_not_keep_is_not_committed(site: Site, trigger: str) -> None:
+    rows = [BundleRow("seal_A", b"bundle"), WrappedKeyRow("seal_A", "key_A", b"wrapped")]
+    store = Store(site.database)
+    try:
+        with database(site.database) as connection:
+            connection.execute(f"CREATE TRIGGER planted {trigger}")
+        before = store.snapshot()
+        with pytest.raises(TamperedError, match="bundles row seal_A"), store.transaction() as one:
+            one.insert(rows)
+        assert store.snapshot() == before
+    finally:
+        store.close()
 
 
 def test_put_back_as_it_was_releases_again(api: Api, granted: tuple[str, Kernel]) -> None:
