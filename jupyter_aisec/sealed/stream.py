@@ -53,7 +53,7 @@ _SALT_SIZE = 32
 _PREFIX_SIZE = 7
 HEADER_SIZE = 1 + _SALT_SIZE + _PREFIX_SIZE
 PLAIN_SIZE = SEGMENT_SIZE - TAG_SIZE  # bytes of plaintext in every segment but the first
-_AHEAD = 8  # sealed segments that may wait to be hashed, each a SEGMENT_SIZE of memory
+_AHEAD = 32  # sealed segments that may wait to be hashed, each a SEGMENT_SIZE of memory
 MAX_SIZE = (PLAIN_SIZE << 32) - HEADER_SIZE  # segment numbers have 32 bits
 
 
@@ -176,9 +176,9 @@ class SealWriter(io.RawIOBase):
         self._room = PLAIN_SIZE
 
     def _buffer(self) -> bytearray:
-        """Memory for a sealed segment: new, or an earlier one's that has been hashed."""
-        if len(self._hashing) < _AHEAD:
-            return bytearray(SEGMENT_SIZE)
-        hashed, buffer = self._hashing.popleft()
-        hashed.result()
-        return buffer
+        """Memory for a sealed segment: that of one that has been hashed, or new."""
+        if self._hashing and (len(self._hashing) == _AHEAD or self._hashing[0][0].done()):
+            hashed, buffer = self._hashing.popleft()
+            hashed.result()
+            return buffer
+        return bytearray(SEGMENT_SIZE)
