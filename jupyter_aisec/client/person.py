@@ -32,7 +32,7 @@ from jupyter_aisec.client.views import (
     as_view,
 )
 from jupyter_aisec.client.watch import LedgerWatch
-from jupyter_aisec.errors import IdentityError, SignatureError, UsageError
+from jupyter_aisec.errors import IdentityError, RefusedError, SignatureError, UsageError
 from jupyter_aisec.grants.statements import (
     Approval,
     Binding,
@@ -203,17 +203,22 @@ class PersonClient:
 
         seal_id = new_id("seal")
         url = version_url(store or self.store(), name, seal_id)
+        folder = UrlFolder(url)
         result = seal_artifact(
             name,
             sources,
-            UrlFolder(url),
+            folder,
             self.home.key(),
             seal_id=seal_id,
             labels=tuple(labels),
             progress=progress,
         )
         body = registration(result, url, self.trust)
-        return as_view(self.http.post("/v1/artifacts", body), SealedView)
+        try:
+            return as_view(self.http.post("/v1/artifacts", body), SealedView)
+        except RefusedError:  # for certain: where the answer is lost, it may be in the catalog
+            folder.discard()
+            raise
 
     # -- grants
 

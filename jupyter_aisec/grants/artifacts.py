@@ -144,7 +144,7 @@ def _check_sealer(state: State, artifact: str, person: str) -> None:
     if versions and person != versions[0].by and "admin" not in roles:
         raise RefusedError(
             f"{artifact} is {versions[0].by}'s: {person} cannot add a version.",
-            next="Seal it under a name of your own.",
+            next="Seal it under a name of your own: `aisec artifact seal SRC NAME`.",
             code="not-the-owner",
         )
 

@@ -78,9 +78,9 @@ def valid_key(state: State, name: str, key_id: str) -> PublicKey:
     if key is None or not key.valid_at(state.size):
         raise IdentityError(
             f"{name} may not sign with the key {key_id[:19]}…: it is not enrolled, or revoked.",
-            next="Use a home whose key is valid, or let an admin add you under a new name, "
-            "`aisec person add NAME --role ROLE`, and log in from a new home: "
-            "`export AISEC_HOME=FOLDER; aisec login --token TOKEN`.",
+            next="Make a new key in a new home: "
+            f"`export AISEC_HOME=FOLDER; aisec key enroll --as {name} --out FILE`. "
+            "Two admins sign it, `aisec key countersign FILE`, and you log in: `aisec login`.",
             code="key-not-valid",
         )
     return key.key

@@ -19,7 +19,7 @@ from jupyter_aisec.errors import MalformedError, NotFoundError, SealError
 from jupyter_aisec.people.canonical import canonical, parse_canonical
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.sealed.manifest import MAX_MANIFEST_SIZE
-from jupyter_aisec.sealed.source import FileSource, RangeSource, Source
+from jupyter_aisec.sealed.source import RESEAL, FileSource, RangeSource, Source
 
 __all__ = ["BUNDLE", "MANIFEST", "Folder", "UrlFolder", "read_envelope", "version_url"]
 
@@ -92,10 +92,14 @@ class UrlFolder:
             size, lambda start, stop: cast(bytes, self._fs.cat_file(path, start=start, end=stop))
         )
 
+    def discard(self) -> None:
+        """Removes the folder of a version that nobody took."""
+        self._fs.rm(self._path, recursive=True)
+
     def _missing(self, name: str, error: Exception) -> NotFoundError:
         return NotFoundError(
             f"There is no {name} at {self.url} ({type(error).__name__}).",
-            next="Check the URL with `aisec artifact show`; restore the folder from a backup.",
+            next=RESEAL,
             code="sealed-file-missing",
         )
 

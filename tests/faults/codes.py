@@ -79,5 +79,5 @@ def constants() -> set[str]:
         text
         for file in sorted(PACKAGE.rglob("*.py"))
         for text in _texts(ast.parse(file.read_text()))
-        if re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", text)
+        if re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", text)
     }

@@ -15,6 +15,15 @@ from tests.faults.person import Notebook, Person
 from tests.faults.table import ROWS, Row
 
 
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBroker]:
+    """One broker for all rows: each test leaves it whole, whatever it does to it."""
+    broker = RunningBroker(tmp_path_factory.mktemp("broker"))
+    broker.start()
+    yield broker
+    broker.stop()
+
+
 @pytest.fixture
 def row(request: pytest.FixtureRequest) -> Row:
     """What the table says about the fault that the test is named for."""

@@ -142,20 +142,17 @@ def limit_files(process: int, size: int) -> None:
 
 @pytest.mark.parametrize("room", [0, 8192], ids=["none left", "a little left"])
 def test_disk_full_at_the_broker(
-    row: Row, own_broker: RunningBroker, at_terminal: AtTerminal, room: int
+    row: Row, broker: RunningBroker, approving: Person, grant: str, room: int
 ) -> None:
     """While it runs: nothing before is lost, nothing is half there, and it goes on after."""
-    researcher, approver = own_broker.client("researcher"), own_broker.client("approver")
-    researcher.seal("dataset/small", {"x.csv": b"x\n1\n"})
-    grant = researcher.request(["dataset/small"], 3600, "before").id
-    approver.whoami()
-    person = at_terminal(own_broker, "approver")
-    process = own_broker.process
+    process = broker.process
     assert process is not None
     limit_files(process.pid, room)
-    met = person.meets(row, "grant", "approve", grant, "--yes")
-    assert process.poll() is None
-    limit_files(process.pid, resource.RLIM_INFINITY)
-    met.follow(person)
-    ok(person.run("grant", "approve", grant, "--yes"))
-    ok(person.run("audit", "verify"))
+    try:
+        met = approving.meets(row, "grant", "approve", grant, "--yes")
+        assert process.poll() is None
+    finally:
+        limit_files(process.pid, resource.RLIM_INFINITY)
+    met.follow(approving)
+    ok(approving.run("grant", "approve", grant, "--yes"))
+    ok(approving.run("audit", "verify"))
