@@ -48,6 +48,7 @@ def make_app(broker: Broker) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.stopping = asyncio.Event()
+        app.state.streams = events.OpenStreams()
         yield
         broker.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -27,14 +28,16 @@ __all__ = [
     "SignedInDep",
     "require_role",
     "sees_grant",
+    "signed_in",
 ]
 
 
 class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom a valid token speaks for."""
+    """Whom a valid token speaks for; ``session`` is the token's SHA-256, in hex."""
 
     person: str
     roles: tuple[Role, ...]
+    session: str
 
 
 _ACTION = "^action_[0-7][0-9A-HJKMNP-TV-Z]{25}$"
@@ -58,10 +61,15 @@ def _signed_in(broker: BrokerDep, bearer: BearerDep) -> SignedIn:
         raise IdentityError(
             "This needs a session.", next="Log in: `aisec login`.", code="session-missing"
         )
-    digest = hashlib.sha256(bearer.credentials.encode()).hexdigest()
+    session = hashlib.sha256(bearer.credentials.encode()).hexdigest()
     with broker.ledger.reading() as (state, now):
-        person = state.session(digest, now).person
-        return SignedIn(person=person, roles=state.directory.person(person).roles)
+        return signed_in(state, session, now)
+
+
+def signed_in(state: State, session: str, now: datetime) -> SignedIn:
+    """Whom the session speaks for at ``now``; raises IdentityError where it is over."""
+    person = state.session(session, now).person
+    return SignedIn(person=person, roles=state.directory.person(person).roles, session=session)
 
 
 SignedInDep = Annotated[SignedIn, Depends(_signed_in)]

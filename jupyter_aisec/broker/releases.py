@@ -49,7 +49,7 @@ def release_keys(broker: Broker, grant_id: str, ask: KeysIn, signed: KernelReque
 
     with ledger.reading() as (state, _):
         ledger.check_stored()
-        person = state.grant(grant_id).person
+        person = state.kernels[signed.kernel].person  # its signature was checked with its key
         with broker.noting_refusals(person, "keys", grant_id):
             recorded = state.actions.get(signed.action)
             if recorded is None:

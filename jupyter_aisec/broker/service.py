@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -13,8 +15,9 @@ from jupyter_aisec.broker.config import Config
 from jupyter_aisec.broker.keystore import BrokerKeys, KeyStore, open_key_store
 from jupyter_aisec.broker.log import Ledger
 from jupyter_aisec.broker.outside import OutsideCopies
+from jupyter_aisec.broker.refusals import Attempt, RefusalLimit
 from jupyter_aisec.broker.store import HomeLock, Store
-from jupyter_aisec.errors import LedgerError, NotFoundError, RefusedError
+from jupyter_aisec.errors import AisecError, LedgerError, NotFoundError, RefusedError
 from jupyter_aisec.grants.decisions import propose_refusal
 from jupyter_aisec.ledger.note import NoteSigner
 from jupyter_aisec.ledger.trust import Trust, trust_of
@@ -23,6 +26,7 @@ __all__ = ["DATABASE", "Broker", "open_broker"]
 
 DATABASE = "broker.sqlite"
 CLOCK = "clock"  # the latest time that the broker answered
+_COMPARED_FOR = 1.0  # seconds: how long an answer about the database is good
 
 
 class Broker:
@@ -46,6 +50,9 @@ class Broker:
         self.key_store = key_store
         self._lock = lock
         self._clock = clock
+        self._comparing = threading.Lock()
+        self._compared = float("-inf")
+        self._refusals = RefusalLimit(self._keep)
 
     @property
     def trust(self) -> Trust:
@@ -60,21 +67,41 @@ class Broker:
     def noting_refusals(self, person: str, action: str, subject: str) -> Iterator[None]:
         """Keeps a refusal in the ledger: that somebody tried is something to know.
 
-        A name nobody knows is a slip, and so is the same statement sent twice: not kept.
+        A name nobody knows is a slip, and so is the same statement sent twice: not kept. Nor
+        is more than :class:`RefusalLimit` lets through.
         """
         try:
             yield
         except RefusedError as error:
             if not isinstance(error, NotFoundError) and error.code != "statement-recorded":
-                refusal = error  # the name is gone when the block ends
-                self.ledger.append(
-                    lambda state, _: propose_refusal(
-                        state, refusal, person=person, action=action, subject=subject
-                    )
-                )
+                with self.ledger.reading() as (_, now):
+                    self._refusals.meet(Attempt(person, action, subject), error, now)
             raise
 
+    def _keep(self, attempt: Attempt, refusal: RefusedError) -> None:
+        self.ledger.append(
+            lambda state, _: propose_refusal(
+                state,
+                refusal,
+                person=attempt.person,
+                action=attempt.action,
+                subject=attempt.subject,
+            )
+        )
+
+    def check_ready(self) -> None:
+        """Raises what keeps keys from being released; anybody may ask, as often as they like.
+
+        The whole database is compared at most once a second for that.
+        """
+        with self._comparing, self.ledger.reading():
+            if time.monotonic() - self._compared >= _COMPARED_FOR:
+                self.ledger.check_stored()
+                self._compared = time.monotonic()
+
     def close(self) -> None:
+        with suppress(AisecError):  # the count is lost where nothing can be appended
+            self._refusals.close()
         self.ledger.close()
         self._clock.close()
         self._lock.close()

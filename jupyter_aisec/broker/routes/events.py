@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from jupyter_aisec.broker.identity import BrokerDep, SignedIn, SignedInDep, sees_grant
+from jupyter_aisec.broker.identity import BrokerDep, SignedInDep, sees_grant, signed_in
 from jupyter_aisec.broker.routes.ledger import grant_of
 from jupyter_aisec.broker.service import Broker
+from jupyter_aisec.errors import AisecError, RefusedError
 
 router = APIRouter(tags=["events"])
 
-_QUIET = 15.0  # seconds after which a comment shows that the line is still there
+_QUIET = 3.0  # seconds after which a comment shows that the line is there; the session is too
+PER_SESSION: Final = 8  # streams at one time
+IN_ALL: Final = 256
 
 
 @router.get(
@@ -32,41 +38,82 @@ async def events(
     after: Annotated[int | None, Query(ge=-1, le=2**53)] = None,
 ) -> StreamingResponse:
     """``after``: the index of the last entry seen; left out, only what comes from now on."""
+    streams: OpenStreams = request.app.state.streams
     first = len(broker.ledger.entries) if after is None else after + 1
-    stream = _stream(broker, who, first, request.app.state.stopping)
-    return StreamingResponse(
-        stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-    )
+    stream = _stream(broker, who.session, first, request.app.state.stopping)
+    return _EventStream(stream, streams.one(who.session))
+
+
+class OpenStreams:
+    """How many streams there are: each costs a task, and a look at every entry."""
+
+    def __init__(self) -> None:
+        self._of: Counter[str] = Counter()
+
+    @contextmanager
+    def one(self, session: str) -> Iterator[None]:
+        """A stream for as long as the block lasts; raises RefusedError (``streams-too-many``)."""
+        if self._of[session] >= PER_SESSION or self._of.total() >= IN_ALL:
+            raise RefusedError(
+                f"There are too many event streams: {PER_SESSION} at one time in a session, "
+                f"{IN_ALL} in all.",
+                next="Close some: each notebook and each `--wait` has one.",
+                code="streams-too-many",
+            )
+
+        self._of[session] += 1
+        try:
+            yield
+        finally:
+            self._of[session] -= 1
+            self._of += Counter()  # drops the zeros
+
+
+class _EventStream(StreamingResponse):
+    """A stream that has its room, or is answered with why not."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, content: AsyncIterator[str], room: AbstractContextManager[None]) -> None:
+        super().__init__(content, headers={"Cache-Control": "no-store"})
+        self._room = room
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._room:
+            await super().__call__(scope, receive, send)
 
 
 async def _stream(
-    broker: Broker, who: SignedIn, index: int, stopping: asyncio.Event
+    broker: Broker, session: str, index: int, stopping: asyncio.Event
 ) -> AsyncIterator[str]:
+    """Ends with the session, whatever it was that ended it; or where the ledger fails."""
     loop = asyncio.get_running_loop()
     news = asyncio.Event()
     unlisten = broker.ledger.listen(lambda: loop.call_soon_threadsafe(news.set))
     stop = asyncio.create_task(stopping.wait())
+    stop.add_done_callback(lambda _: news.set())
     try:
         yield ": listening\n\n"
         while not stopping.is_set():
             news.clear()
-            found, index = await asyncio.to_thread(_since, broker, who, index)
+            try:
+                found, index = await asyncio.to_thread(_since, broker, session, index)
+            except AisecError:
+                return  # whoever asks again is told why
             for event in found:
                 yield f"id: {event['index']}\ndata: {json.dumps(event)}\n\n"
-            woken = asyncio.create_task(news.wait())
-            done, _ = await asyncio.wait(
-                (woken, stop), timeout=_QUIET, return_when=asyncio.FIRST_COMPLETED
-            )
-            woken.cancel()
-            if not done:
+            try:
+                await asyncio.wait_for(news.wait(), _QUIET)
+            except TimeoutError:
                 yield ": still here\n\n"
     finally:
         stop.cancel()
         unlisten()
 
 
-def _since(broker: Broker, who: SignedIn, index: int) -> tuple[list[dict[str, Any]], int]:
-    with broker.ledger.reading() as (state, _):
+def _since(broker: Broker, session: str, index: int) -> tuple[list[dict[str, Any]], int]:
+    with broker.ledger.reading() as (state, now):
+        who = signed_in(state, session, now)
         entries = broker.ledger.entries[index:]
         return [
             {"index": entry.index, "at": entry.at, "type": entry.type, "grant": grant}

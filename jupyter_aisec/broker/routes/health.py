@@ -17,5 +17,5 @@ def alive() -> HealthView:
 
 @router.get("/readyz", summary="The stored ledger is what it has to be")
 def ready(broker: BrokerDep) -> HealthView:
-    broker.ledger.check_stored()
+    broker.check_ready()
     return HealthView(status="ok")

@@ -95,12 +95,13 @@ def trust(broker: BrokerDep) -> TrustView:
 @router.get("/v1/audit", summary="Check every column of every row of every table, now")
 def audit(broker: BrokerDep, who: SignedInDep) -> AuditView:
     require_role(who, "admin", "approver")
-    findings = broker.ledger.audit()
-    return AuditView(
-        size=len(broker.ledger.entries),
-        checkpoint=broker.ledger.checkpoint,
-        findings=[FindingView(**msgspec.to_builtins(finding)) for finding in findings],
-    )
+    with broker.ledger.reading():
+        findings = broker.ledger.audit()
+        return AuditView(
+            size=len(broker.ledger.entries),
+            checkpoint=broker.ledger.checkpoint,
+            findings=[FindingView(**msgspec.to_builtins(finding)) for finding in findings],
+        )
 
 
 def grant_of(entry: Entry) -> str | None:
