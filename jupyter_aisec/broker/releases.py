@@ -1,8 +1,9 @@
 """Releasing data keys: promise P1 over the whole stored ledger, then HPKE to one kernel.
 
 The lock is held from the comparison of the database with memory to the logged release, so
-that nothing can come in between. A repeat under the same action id gets the recorded
-outcome again, newly encrypted to the same kernel, as long as P1 still holds.
+that nothing can come in between. The reply is encrypted before it is logged, so that no release
+is in the ledger that could not be made, and leaves after. A repeat under the same action id
+gets the recorded outcome again, newly encrypted to the same kernel, as long as P1 still holds.
 """
 
 from __future__ import annotations
@@ -33,9 +34,10 @@ __all__ = ["release_keys"]
 def release_keys(broker: Broker, grant_id: str, ask: KeysIn, signed: KernelRequest) -> ReleaseView:
     """The data keys that the kernel asks for, if promise P1 holds; else whatever it says."""
     ledger = broker.ledger
+    keys: dict[str, bytes] = {}
 
     def propose(state: State, now: datetime) -> KeysReleased:
-        return propose_release(
+        body = propose_release(
             state,
             grant_id,
             ask.artifact,
@@ -46,6 +48,9 @@ def release_keys(broker: Broker, grant_id: str, ask: KeysIn, signed: KernelReque
             signed.sha256,
             now,
         )
+        keys.update(_encrypt(broker, state, body))
+        failpoint("keys.encrypted")
+        return body
 
     with ledger.reading() as (state, _):
         ledger.check_stored()
@@ -60,9 +65,7 @@ def release_keys(broker: Broker, grant_id: str, ask: KeysIn, signed: KernelReque
                 with ledger.reading() as (_, now):  # the comparison above took its time
                     propose(state, now)
         failpoint("keys.released")
-        view = _encrypt(broker, state, recorded.body, recorded.index)
-    failpoint("keys.encrypted")
-    return view
+        return _view(broker, recorded.body, recorded.index, keys)
 
 
 def _key_ids(state: State, grant_id: str, ask: KeysIn) -> tuple[str, ...] | None:
@@ -74,7 +77,8 @@ def _key_ids(state: State, grant_id: str, ask: KeysIn) -> tuple[str, ...] | None
     return tuple(manifest.file(name).key_id for name in ask.files)
 
 
-def _encrypt(broker: Broker, state: State, body: KeysReleased, index: int) -> ReleaseView:
+def _encrypt(broker: Broker, state: State, body: KeysReleased) -> dict[str, bytes]:
+    """Each data key by its id; raises MalformedError for a release key that is none."""
     bindings = reversed(state.grant(body.grant).bindings)
     seat = next(one for one in bindings if one.kernel == body.kernel)
     recipient = seat.signed.statement.release_key
@@ -100,6 +104,10 @@ def _encrypt(broker: Broker, state: State, body: KeysReleased, index: int) -> Re
             keys[key_id] = seal_key(data_key.secret, recipient, info)
         finally:
             data_key.wipe()
+    return keys
+
+
+def _view(broker: Broker, body: KeysReleased, index: int, keys: dict[str, bytes]) -> ReleaseView:
     statement = ReleaseStatement(
         entry=index,
         action=body.action,

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from jupyter_aisec.errors import MalformedError
+from jupyter_aisec.grants.policy import MAX_POLICY
 from jupyter_aisec.people.dsse import Envelope, Signature
 
 __all__ = [
@@ -77,7 +78,7 @@ class ExplainIn(Strict):
 class PolicyIn(Strict):
     """A policy (TOML), and the change that admins signed."""
 
-    policy: str = Field(max_length=262_144)
+    policy: str = Field(max_length=MAX_POLICY)
     envelope: EnvelopeModel
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -50,7 +49,6 @@ class Broker:
         self.key_store = key_store
         self._lock = lock
         self._clock = clock
-        self._comparing = threading.Lock()
         self._compared = float("-inf")
         self._refusals = RefusalLimit(self._keep)
 
@@ -61,7 +59,7 @@ class Broker:
     @property
     def store_url(self) -> str:
         """Below this URL new versions are written."""
-        return (self.config.store or (self.home / "store").absolute().as_uri()).rstrip("/")
+        return (self.config.store or (self.home / "store").resolve().as_uri()).rstrip("/")
 
     @contextmanager
     def noting_refusals(self, person: str, action: str, subject: str) -> Iterator[None]:
@@ -94,7 +92,7 @@ class Broker:
 
         The whole database is compared at most once a second for that.
         """
-        with self._comparing, self.ledger.reading():
+        with self.ledger.reading():
             if time.monotonic() - self._compared >= _COMPARED_FOR:
                 self.ledger.check_stored()
                 self._compared = time.monotonic()

@@ -22,7 +22,15 @@ from jupyter_aisec.people.canonical import canonical
 from jupyter_aisec.people.directory import Role
 from jupyter_aisec.times import format_duration, parse_duration
 
-__all__ = ["DEFAULT_POLICY_TEXT", "ISOLATION", "Isolation", "Policy", "Rule", "parse_policy"]
+__all__ = [
+    "DEFAULT_POLICY_TEXT",
+    "ISOLATION",
+    "MAX_POLICY",
+    "Isolation",
+    "Policy",
+    "Rule",
+    "parse_policy",
+]
 
 Isolation = Literal["none", "partial", "full"]
 ISOLATION: tuple[Isolation, ...] = ("none", "partial", "full")  # from least to most
@@ -47,6 +55,7 @@ isolation = "none"            # least isolation level: none | partial | full
 
 _PRINCIPAL = re.compile(rf"role:(?:{'|'.join(get_args(Role))})|person:\S{{1,64}}")
 _PATTERN = re.compile(r"[\w.*?\[\]!-]+(?:/[\w.*?\[\]!-]+)?", re.ASCII)
+MAX_POLICY = 16_384  # characters of a policy file
 LONGEST = 3660 * 86_400  # seconds; ten years is a standing access, which grants are not
 _MAX_PEOPLE = 20  # approvals or admins demanded: more is a slip of the keyboard
 _FILE_DEFAULTS: dict[str, Any] = {
@@ -130,10 +139,19 @@ def names_person(principals: Iterable[str], name: str, roles: Iterable[str]) -> 
 
 def parse_policy(text: str) -> Policy:
     """The policy that a TOML file says; raises MalformedError naming line and rule."""
+    if len(text) > MAX_POLICY:
+        raise _invalid(
+            f"A policy has at most {MAX_POLICY:,} characters, and this has {len(text):,}."
+        )
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return _parse(tomllib.loads(text), text)
+    except RecursionError:
+        raise _invalid("The policy is not one: it is nested far too deeply.") from None
+    except ValueError as error:  # not of TOML's grammar, or a number or date that there is not
         raise _invalid(f"The policy is not TOML: {error}.") from error
+
+
+def _parse(data: dict[str, Any], text: str) -> Policy:
     rules = data.get("rule", [])
     if not (isinstance(rules, list) and all(isinstance(rule, dict) for rule in rules)):
         raise _invalid("Rules are written as [[rule]] tables, one for each rule.")

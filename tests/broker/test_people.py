@@ -7,11 +7,12 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from jupyter_aisec.broker.config import Config
 from jupyter_aisec.grants.policies import policy_sha256
-from jupyter_aisec.grants.policy import DEFAULT_POLICY_TEXT, parse_policy
+from jupyter_aisec.grants.policy import DEFAULT_POLICY_TEXT, MAX_POLICY, parse_policy
 from jupyter_aisec.grants.statements import (
     Enrolment,
     Invitation,
@@ -155,3 +156,34 @@ def test_policy_changes_by_two_admins(api: Api) -> None:
     assert answer["version"] == 1
     bad = {"policy": "mode = 1", "envelope": both}
     assert api.send("POST", "/v1/policy", bad, person="researcher").status_code == 422
+
+
+class TestPolicyText:
+    """Nobody's text is parsed who could not put a policy in force."""
+
+    @pytest.fixture(autouse=True)
+    def _never_parsed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def parse(_: str) -> None:
+            pytest.fail("it was parsed")
+
+        monkeypatch.setattr("jupyter_aisec.broker.routes.policy.parse_policy", parse)
+
+    def test_of_somebody_who_is_no_admin(self, api: Api) -> None:
+        change = api.site.signed(PolicyChange, "second", policy_sha256="0" * 64, replaces=0)
+        body = {"policy": "x", "envelope": change}
+        problem(api.send("POST", "/v1/policy", body, person="second"), 403, "role-missing")
+
+    def test_that_nobody_signed_for(self, api: Api) -> None:
+        change = api.site.signed(PolicyChange, "researcher", policy_sha256="0" * 64, replaces=0)
+        (signature,) = change.signatures
+        forged = msgspec.structs.replace(signature, sig=bytes(64))
+        change = msgspec.structs.replace(change, signatures=(forged,))
+        body = {"policy": "x", "envelope": change}
+        answer = api.send("POST", "/v1/policy", body, person="researcher")
+        problem(answer, 403, "signature-invalid")
+
+    def test_that_is_too_long(self, api: Api) -> None:
+        change = api.site.signed(PolicyChange, "researcher", policy_sha256="0" * 64, replaces=0)
+        body = {"policy": "#" * (MAX_POLICY + 1), "envelope": change}
+        answer = api.send("POST", "/v1/policy", body, person="researcher")
+        problem(answer, 422, "content-malformed")

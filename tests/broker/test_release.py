@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from jupyter_aisec.broker.config import Config
+from jupyter_aisec.errors import MalformedError
 from jupyter_aisec.ids import new_id
 from tests.broker.world import (
     Api,
@@ -155,6 +156,20 @@ class TestPromiseOne:
         problem(api.release(new_id("grant"), DIGITS, granted[1]), 404, "grant-unknown")
         answer = api.release(granted[0], DIGITS, granted[1], files=["other.bin"])
         problem(answer, 400, "file-unknown")
+
+    def test_a_release_that_cannot_be_encrypted_is_not_in_the_ledger(
+        self, api: Api, granted: tuple[str, Kernel], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise MalformedError("No key.", code="hpke-key-malformed")
+
+        before = api.checkpoint()
+        action = new_id("action")
+        with monkeypatch.context() as patch:
+            patch.setattr("jupyter_aisec.broker.releases.seal_key", fail)
+            problem(api.release(*granted_args(granted), action=action), 422, "hpke-key-malformed")
+        assert api.checkpoint() == before
+        ok(api.release(*granted_args(granted), action=action))
 
 
 class TestRepeats:

@@ -83,6 +83,41 @@ def test_two_rules_of_one_name_are_refused_at_the_second() -> None:
         parse_policy(DEFAULT_POLICY_TEXT + "\n" + rule)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = " + "[" * 5000,
+        "a = " + "{a=" * 4000,
+        "a" + ".a" * 5000 + " = 1",
+        "pending_for" + ".a" * 5000 + " = 1",
+        "same_person" + ".a" * 5000 + " = 1",
+        "rule = [{name" + ".a" * 5000 + " = 1}]",
+        "a = " + "1" * 5000,
+        "a = 2020-13-45",
+        'pending_for = "' + "9" * 5000 + 'd"',
+        'mode = "\\ud800"',
+        "#" * 16_385,
+    ],
+    ids=[
+        "arrays",
+        "inline tables",
+        "dotted key",
+        "duration",
+        "same_person",
+        "name of a rule",
+        "number too long",
+        "no such date",
+        "duration too long",
+        "surrogate",
+        "file too long",
+    ],
+)
+def test_a_file_made_to_hurt_is_no_policy(text: str) -> None:
+    with pytest.raises(MalformedError) as caught:
+        parse_policy(text)
+    assert caught.value.code == "policy-invalid"
+
+
 def test_a_policy_may_leave_out_what_has_a_plain_default() -> None:
     text = "\n".join(
         line
