@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "jupyter_aisec"
 PURE = frozenset({"people", "ledger", "grants"})
-BASE = frozenset({"errors", "times", "ids"})
+BASE = frozenset({"errors", "times", "urls", "ids"})
 #: What each room may import besides itself and the base modules: always something below it.
 WALLS: dict[str, frozenset[str]] = {
     "people": frozenset(),

@@ -18,6 +18,7 @@ import msgspec
 
 from jupyter_aisec.errors import AisecError, UsageError
 from jupyter_aisec.times import parse_duration
+from jupyter_aisec.urls import check_store_url
 
 __all__ = ["Config", "load_config"]
 
@@ -41,6 +42,8 @@ def load_config(path: Path) -> Config:
             if name in table:
                 table[name] = parse_duration(str(table[name]))
         config = msgspec.convert(table, Config)
+        if config.store is not None:
+            check_store_url(config.store.rstrip("/") + "/x")
         if config.lease > _LONGEST_LEASE:
             raise UsageError("a lease longer than 1h would let a revoked kernel go on")
     except (OSError, ValueError, AisecError) as error:

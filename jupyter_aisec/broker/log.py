@@ -152,7 +152,7 @@ class Ledger:
 
     def _commit(self, entry: Entry, rows: Rows | None) -> Logged:
         failpoint("append.before-transaction")
-        self._state.apply(entry)
+        self._state.apply(entry, signatures=True)  # nothing is recorded that an audit refuses
         try:
             tree = self._state.tree
             checkpoint = Checkpoint(self._signer.name, tree.size, tree.root())

@@ -8,7 +8,13 @@ from jupyter_aisec.broker.failpoints import failpoint
 from jupyter_aisec.broker.schemas import SealedIn, decode
 from jupyter_aisec.broker.service import Broker
 from jupyter_aisec.broker.store import WrappedKeyRow
-from jupyter_aisec.errors import ConflictError, IdentityError, MalformedError, WrongKeyError
+from jupyter_aisec.errors import (
+    ConflictError,
+    IdentityError,
+    MalformedError,
+    RefusedError,
+    WrongKeyError,
+)
 from jupyter_aisec.grants.artifacts import propose_sealed
 from jupyter_aisec.grants.catalog import ArtifactVersion
 from jupyter_aisec.people.dsse import Envelope
@@ -16,6 +22,7 @@ from jupyter_aisec.sealed.artifact import OUTPUT_KEY_ID
 from jupyter_aisec.sealed.datakey import DataKey
 from jupyter_aisec.sealed.manifest import Manifest, read_manifest
 from jupyter_aisec.sealed.release import ReleaseKey, deposit_info
+from jupyter_aisec.sealed.store import version_url
 
 __all__ = ["accept_version"]
 
@@ -29,6 +36,7 @@ def accept_version(broker: Broker, sealed: SealedIn, sender: str) -> ArtifactVer
     envelope = sealed.manifest.envelope()
     manifest = read_manifest(envelope)
     _require_own(broker, envelope, sender)
+    _require_place(broker, manifest, sealed.url, sender)
     rows = _wrap(broker, manifest, sealed)
     failpoint("artifact.wrapped")
     digests = {row.key_id: hashlib.sha256(row.wrapped).hexdigest() for row in rows}
@@ -60,6 +68,19 @@ def _require_own(broker: Broker, envelope: Envelope, sender: str) -> None:
             "The manifest is not signed by the one who sends it.",
             next="Send it from the account, or the kernel, that sealed it.",
             code="manifest-of-another",
+        )
+
+
+def _require_place(broker: Broker, manifest: Manifest, url: str, sender: str) -> None:
+    """What a kernel sealed lies in the broker's store: no other place is its to name."""
+    with broker.ledger.reading() as (state, _):
+        kernel = state.kernels.get(sender)
+    place = version_url(broker.store_url, manifest.artifact, manifest.seal_id)
+    if kernel is not None and url != place:
+        raise RefusedError(
+            f"{url[:140]!r} is not where a kernel seals {manifest.artifact}.",
+            next="Save it with %save_secure, which puts it into the broker's store.",
+            code="url-elsewhere",
         )
 
 

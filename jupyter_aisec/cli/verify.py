@@ -84,7 +84,7 @@ def _folder(what: str, version: int | None) -> UrlFolder:
     """Where the sealed files lie: a path as it is, a name or run as the broker knows it."""
     path = Path(what)
     if path.exists():
-        return UrlFolder(str((path if path.is_dir() else path.parent).absolute()))
+        return UrlFolder(str((path if path.is_dir() else path.parent).resolve()))
     client = PersonClient()
     if not is_id(what, "run"):
         return UrlFolder(client.artifact(what, version).url)

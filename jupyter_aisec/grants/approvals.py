@@ -13,7 +13,7 @@ from jupyter_aisec.errors import ConflictError, LedgerError, MalformedError, Ref
 from jupyter_aisec.grants.grant import Grant
 from jupyter_aisec.grants.names import check_references, narrow, split_reference
 from jupyter_aisec.grants.requests import MAX_TEXT
-from jupyter_aisec.grants.signed import Signed, read_signed
+from jupyter_aisec.grants.signed import Signed, read_signed, without_signature
 from jupyter_aisec.grants.statements import Approval
 from jupyter_aisec.ledger.bodies import GrantApproved
 from jupyter_aisec.people.dsse import Envelope
@@ -37,19 +37,20 @@ def propose_approval(state: State, envelope: Envelope, now: datetime) -> GrantAp
 
 
 def check_recorded(state: State, body: GrantApproved, at: datetime) -> Signed[Approval]:
-    """:func:`check_approved`, and that the broker's key is among the signers."""
-    signed = check_approved(state, body, at)
+    """:func:`check_approved`, and that the broker's key signed too."""
     broker = state.genesis.broker_key
-    if broker.key_id not in {signature.keyid for signature in body.approval.signatures}:
+    given = without_signature(body.approval, broker.key_id)
+    if given == body.approval:
         raise MalformedError(
             "The broker did not countersign this approval.", code="countersignature-missing"
         )
-    return msgspec.structs.replace(signed, keys=(*signed.keys, broker))
+    signed = check_approved(state, GrantApproved(grant=body.grant, approval=given), at)
+    return msgspec.structs.replace(signed, envelope=body.approval, keys=(*signed.keys, broker))
 
 
 def check_approved(state: State, body: GrantApproved, at: datetime) -> Signed[Approval]:
     """That the approval counts at ``at``."""
-    signed = read_signed(state, body.approval, Approval)
+    signed = read_signed(state, body.approval, Approval, at=at)
     approval = signed.statement
     if approval.grant != body.grant:
         raise MalformedError("The entry and the approval name two grants.", code="grant-differs")

@@ -19,6 +19,7 @@ from jupyter_aisec.grants.policy import names_person
 from jupyter_aisec.grants.signed import Signed, payload_sha256, signing_keys
 from jupyter_aisec.ledger.bodies import ArtifactSealed, RunRecorded
 from jupyter_aisec.people.dsse import Envelope
+from jupyter_aisec.urls import check_store_url
 
 if TYPE_CHECKING:
     from jupyter_aisec.grants.state import State
@@ -72,8 +73,14 @@ def check_sealed(state: State, body: ArtifactSealed, at: datetime) -> Signed[Man
             next=f"`aisec artifact show {facts.artifact}` shows it.",
             code="sealed-already",
         )
-    if not body.url.strip():
-        raise MalformedError("A sealed version needs the URL where it lies.", code="url-missing")
+    check_store_url(body.url)
+    if not body.url.endswith(f"/{facts.artifact}/{facts.seal_id}"):
+        raise MalformedError(
+            f"{body.url[:140]!r} is not the place of {facts.artifact} as {facts.seal_id[:80]}.",
+            next=f"Seal it below a URL, at {facts.artifact}/ and its seal id: "
+            "`aisec artifact seal SRC NAME --to URL` does.",
+            code="url-elsewhere",
+        )
     if not facts.keys or not set(facts.key_ids) <= body.wrapped_sha256.keys():
         raise MalformedError(
             "A data key that the manifest names was not wrapped.", code="wrapped-key-missing"
@@ -87,24 +94,23 @@ def check_sealed(state: State, body: ArtifactSealed, at: datetime) -> Signed[Man
 
 def _signer(state: State, manifest: Envelope, facts: ManifestFacts) -> Signed[ManifestFacts]:
     """Who answers for a manifest: the person who signed it, or whose kernel did."""
-    people = signing_keys(state, manifest)
-    kernels = {
-        signature.keyid: state.kernels[signature.keyid]
-        for signature in manifest.signatures
-        if signature.keyid in state.kernels
-    }
-    for kernel in kernels.values():
-        if not state.directory.person(kernel.person).present_at(state.size):
-            raise IdentityError(f"{kernel.person} was removed.", code="person-removed")
-    if len(people) + len(kernels) != 1:
+    key_ids = [signature.keyid for signature in manifest.signatures]
+    kernel = state.kernels.get(key_ids[0]) if key_ids else None
+    person = state.directory.owner(key_ids[0]) if key_ids else None
+    if len(key_ids) != 1 or (kernel is None and person is None):
         raise IdentityError(
             "A manifest is signed by one enrolled key, or by one kernel that took a seat.",
             next="Enrol this machine's key: `aisec key enroll`.",
             code="signer-unknown",
         )
-    keys = (*people.values(), *(kernel.key for kernel in kernels.values()))
-    names = (*people, *(kernel.person for kernel in kernels.values()))
-    return Signed(statement=facts, envelope=manifest, people=names, keys=keys)
+    if kernel is None:
+        signers = signing_keys(state, manifest)
+    else:
+        kernel.require_valid(state)
+        signers = {kernel.person: kernel.key}
+    return Signed(
+        statement=facts, envelope=manifest, people=tuple(signers), keys=tuple(signers.values())
+    )
 
 
 def _check_labels(state: State, signed: Signed[ManifestFacts]) -> None:
@@ -171,6 +177,7 @@ def check_run(state: State, body: RunRecorded, at: datetime) -> None:
             next="Ask for a grant in this kernel first.",
             code="kernel-unknown",
         )
+    kernel.require_valid(state)
     if body.grant is not None and not any(
         one.kernel == body.kernel for one in state.grant(body.grant).bindings
     ):

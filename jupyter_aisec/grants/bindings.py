@@ -13,13 +13,13 @@ from jupyter_aisec.grants.signed import Signed, read_signed
 from jupyter_aisec.grants.statements import Binding
 from jupyter_aisec.ledger.bodies import EndingConfirmed, SeatBound
 from jupyter_aisec.people.dsse import Envelope
+from jupyter_aisec.people.release_keys import load_release_key
+from jupyter_aisec.times import parse_time
 
 if TYPE_CHECKING:
     from jupyter_aisec.grants.state import State
 
 __all__ = ["check_bound", "check_ending", "propose_binding", "propose_ending"]
-
-RELEASE_KEY_BYTES = 1_216  # ML-KEM-768 encapsulation key (1,184) and X25519 public key (32)
 
 
 def propose_binding(state: State, envelope: Envelope, now: datetime) -> SeatBound:
@@ -32,7 +32,7 @@ def propose_binding(state: State, envelope: Envelope, now: datetime) -> SeatBoun
 
 def check_bound(state: State, body: SeatBound, at: datetime) -> Signed[Binding]:
     """That the kernel may take the seat at ``at``; one that held it before loses it."""
-    signed = read_signed(state, body.binding, Binding)
+    signed = read_signed(state, body.binding, Binding, at=at)
     binding = signed.statement
     if binding.grant != body.grant:
         raise MalformedError("The entry and the binding name two grants.", code="grant-differs")
@@ -50,6 +50,14 @@ def check_bound(state: State, body: SeatBound, at: datetime) -> Signed[Binding]:
             code="seat-wrong",
         )
     _check_window(grant, at)
+    if grant.bindings and parse_time(binding.at) < parse_time(
+        grant.bindings[-1].signed.statement.at
+    ):
+        raise ConflictError(
+            f"A kernel that was bound later than this one was signed for holds {grant.id}.",
+            next="Bind again, with `%grant show`, if this kernel is to have the seat.",
+            code="binding-outdated",
+        )
     if ISOLATION.index(binding.isolation) < ISOLATION.index(grant.terms.isolation):
         raise RefusedError(
             f"{grant.id} demands isolation {grant.terms.isolation}, and this kernel proved "
@@ -82,11 +90,7 @@ def _check_window(grant: Grant, at: datetime) -> None:
 def _check_keys(state: State, grant: Grant, binding: Binding) -> None:
     binding.kernel_key.raw()  # kernels sign with Ed25519
     kernel = binding.kernel_key.key_id
-    if len(binding.release_key) != RELEASE_KEY_BYTES:
-        raise MalformedError(
-            f"A release key has {RELEASE_KEY_BYTES} bytes, not {len(binding.release_key)}.",
-            code="release-key-invalid",
-        )
+    load_release_key(binding.release_key)
     if any(one.kernel == kernel for one in grant.bindings):
         raise ConflictError(
             f"This kernel is, or was, bound to {grant.id}.",

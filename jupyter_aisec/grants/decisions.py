@@ -68,7 +68,7 @@ def propose_decision(state: State, envelope: Envelope, now: datetime) -> Decided
 
 def check_decided(state: State, body: Decided, at: datetime) -> Signed[Decision]:
     """That this person may end this grant in this way at ``at``."""
-    signed = read_signed(state, body.statement, Decision)
+    signed = read_signed(state, body.statement, Decision, at=at)
     decision = signed.statement
     if decision.grant != body.grant or type(body) is not _BODIES[decision.action]:
         raise MalformedError("The entry and the decision differ.", code="grant-differs")

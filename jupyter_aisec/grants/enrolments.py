@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from jupyter_aisec.errors import ConflictError, IdentityError, MalformedError, RefusedError
 from jupyter_aisec.grants.names import check_digest
 from jupyter_aisec.grants.persons import admins_needed
-from jupyter_aisec.grants.signed import Signed, read_signed, read_statement, signing_keys
+from jupyter_aisec.grants.signed import (
+    Signed,
+    read_signed,
+    read_statement,
+    signing_keys,
+    without_signature,
+)
 from jupyter_aisec.grants.statements import Enrolment, KeyRevocation, Login
 from jupyter_aisec.ledger.bodies import KeyEnrolled, KeyRevoked, SessionOpened
 from jupyter_aisec.people.dsse import Envelope
@@ -80,7 +86,7 @@ def check_enrolled(state: State, body: KeyEnrolled, at: datetime) -> Signed[Enro
             next="Sign it with the new key too.",
             code="possession-unproved",
         )
-    signers = signing_keys(state, body.by)
+    signers = signing_keys(state, without_signature(body.by, new.key_id))
     _check_vouched(state, enrolment, tuple(signers), at)
     return Signed(
         statement=enrolment,
@@ -134,7 +140,7 @@ def check_revoked(state: State, body: KeyRevoked, at: datetime) -> Signed[KeyRev
     One admin is enough, because a stolen key cannot wait: it only takes away, and the owner
     goes on counting as one of the admins there are.
     """
-    signed = read_signed(state, body.by, KeyRevocation)
+    signed = read_signed(state, body.by, KeyRevocation, at=at)
     by = signed.statement.person
     if signed.statement.key_id != body.key_id:
         raise MalformedError("The entry and the revocation differ.", code="revocation-differs")

@@ -31,7 +31,7 @@ def propose_request(state: State, envelope: Envelope, now: datetime) -> GrantReq
     Raises RefusedError with the rule that refuses it, or another error of the family.
     """
     at = state.time(now)
-    signed = read_signed(state, envelope, Request)
+    signed = read_signed(state, envelope, Request, at=at)
     terms = explain_request(state, signed.statement, at)
     if isinstance(terms, Refusal):
         raise RefusedError(terms.what, next=terms.next, code=terms.code)
@@ -59,7 +59,7 @@ def explain_request(state: State, request: Request, now: datetime) -> Terms | Re
 
 def check_requested(state: State, body: GrantRequested, at: datetime) -> Signed[Request]:
     """That the request may be recorded at ``at``, on exactly these terms."""
-    signed = read_signed(state, body.request, Request)
+    signed = read_signed(state, body.request, Request, at=at)
     if signed.statement.grant != body.grant:
         raise MalformedError("The entry and the request name two grants.", code="grant-differs")
     terms = explain_request(state, signed.statement, at)

@@ -28,7 +28,7 @@ from jupyter_aisec.grants import (
 from jupyter_aisec.grants.catalog import ArtifactVersion, Catalog
 from jupyter_aisec.grants.grant import Approved, Bound, Ended, Grant
 from jupyter_aisec.grants.policy import Policy
-from jupyter_aisec.grants.signed import Signed, payload_sha256
+from jupyter_aisec.grants.signed import Signed, payload_sha256, valid_key
 from jupyter_aisec.grants.statements import Approval, Binding, Decision, Request
 from jupyter_aisec.ledger import bodies
 from jupyter_aisec.ledger.bodies import Body
@@ -58,11 +58,22 @@ class Invited(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Kernel(msgspec.Struct, frozen=True, kw_only=True):
-    """A kernel that took a seat, once or more, and the seal ids of what it has opened."""
+    """A kernel that took a seat, once or more, and the seal ids of what it has opened.
+
+    ``bound_by`` is the person's key that signed for the last seat it took.
+    """
 
     key: PublicKey
     person: str
+    bound_by: str
     opened: tuple[str, ...] = ()
+
+    def require_valid(self, state: State) -> None:
+        """Raises IdentityError if that key was revoked since, or the person removed.
+
+        A key that was stolen takes every kernel it bound with it. The grant may be over.
+        """
+        valid_key(state, self.person, self.bound_by)
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +101,7 @@ class State:
         self.policy_version = 0
         self._genesis: bodies.Genesis | None = None
         self._policy: Policy | None = None
-        self._verified: set[str] = set()
+        self._verified: set[Envelope] = set()
 
     @property
     def size(self) -> int:
@@ -147,9 +158,9 @@ class State:
 
     def verify_once(self, signed: Signed[Any]) -> None:
         """Check the signatures of what is recorded, unless that was done before."""
-        if signed.sha256 not in self._verified:
+        if signed.envelope not in self._verified:
             signed.verify()
-            self._verified.add(signed.sha256)
+            self._verified.add(signed.envelope)
 
     def apply(self, entry: Entry, *, signatures: bool = False) -> None:
         """Append ``entry``; raises LedgerError naming it, and changes nothing, if it is illegal.
@@ -277,8 +288,12 @@ class State:
         grant = self.grants[body.grant]
         bound = Bound(index=self.size, at=at, signed=found)
         self._change(grant, bindings=(*grant.bindings, bound))
-        self.kernels.setdefault(
-            bound.kernel, Kernel(key=found.statement.kernel_key, person=grant.person)
+        known = self.kernels.get(bound.kernel)
+        self.kernels[bound.kernel] = Kernel(
+            key=found.statement.kernel_key,
+            person=grant.person,
+            bound_by=found.keys[0].key_id,
+            opened=known.opened if known else (),
         )
 
     def _keys_released(self, body: bodies.KeysReleased, found: object, at: datetime) -> None:

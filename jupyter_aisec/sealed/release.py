@@ -18,8 +18,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
 
-from jupyter_aisec.errors import MalformedError, SealBrokenError, WrongKeyError
+from jupyter_aisec.errors import SealBrokenError, WrongKeyError
 from jupyter_aisec.people.canonical import canonical
+from jupyter_aisec.people.release_keys import MLKEM_SIZE, X25519_SIZE, load_release_key
 
 if TYPE_CHECKING:
     from cryptography.utils import Buffer
@@ -34,9 +35,9 @@ __all__ = [
     "seal_key",
 ]
 
-_MLKEM_SEED, _MLKEM_PUBLIC, _X25519 = 64, 1184, 32
-PRIVATE_SIZE = _MLKEM_SEED + _X25519
-PUBLIC_SIZE = _MLKEM_PUBLIC + _X25519
+_MLKEM_SEED = 64
+PRIVATE_SIZE = _MLKEM_SEED + X25519_SIZE
+PUBLIC_SIZE = MLKEM_SIZE + X25519_SIZE
 _SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 SEALED_OVERHEAD = hpke.KEM.MLKEM768_X25519.enc_length() + 16
 
@@ -65,12 +66,7 @@ def seal_key(secret: Buffer, recipient: bytes, info: bytes) -> bytes:
 
     Raises MalformedError if ``recipient`` is not a public key.
     """
-    try:
-        return _SUITE.encrypt(secret, _load_public(recipient), info)
-    except ValueError:  # of another length, not reduced, or a point of low order
-        raise MalformedError(
-            "A public HPKE key cannot be used.", code="hpke-key-malformed"
-        ) from None
+    return _SUITE.encrypt(secret, load_release_key(recipient), info)
 
 
 class ReleaseKey:
@@ -124,10 +120,3 @@ class ReleaseKey:
 
     def __repr__(self) -> str:
         return "<ReleaseKey>"
-
-
-def _load_public(public: bytes) -> hpke.MLKEM768X25519PublicKey:
-    return hpke.MLKEM768X25519PublicKey(
-        mlkem.MLKEM768PublicKey.from_public_bytes(public[:_MLKEM_PUBLIC]),
-        x25519.X25519PublicKey.from_public_bytes(public[_MLKEM_PUBLIC:]),
-    )

@@ -20,6 +20,7 @@ from jupyter_aisec.people.canonical import canonical, parse_canonical
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.sealed.manifest import MAX_MANIFEST_SIZE
 from jupyter_aisec.sealed.source import RESEAL, FileSource, RangeSource, Source
+from jupyter_aisec.urls import check_store_url
 
 __all__ = ["BUNDLE", "MANIFEST", "Folder", "UrlFolder", "read_envelope", "version_url"]
 
@@ -40,10 +41,13 @@ class Folder(Protocol):
 
 
 class UrlFolder:
-    """A folder at an fsspec URL (``file:``, ``s3:``, ``memory:``, or a local path)."""
+    """A folder at an fsspec URL (``file:``, ``s3:``, ``memory:``, or an absolute path).
+
+    Raises MalformedError for a URL that :func:`~jupyter_aisec.urls.check_store_url` refuses.
+    """
 
     def __init__(self, url: str, **storage_options: Any) -> None:
-        self.url = url
+        self.url = check_store_url(url)
         try:
             self._fs, self._path = fsspec.core.url_to_fs(url, **storage_options)
         except (ValueError, ImportError) as error:
@@ -157,7 +161,7 @@ def write_envelope(folder: Folder, name: str, envelope: Envelope) -> None:
 def read_envelope(folder: Folder, name: str = MANIFEST) -> Envelope:
     """The inverse; raises NotFoundError, or MalformedError."""
     source = folder.source(name)
-    if source.size > MAX_MANIFEST_SIZE:
+    if source.size > 2 * MAX_MANIFEST_SIZE:  # in base64, with signatures
         raise MalformedError(f"{name} is larger than any manifest may be.")
     data = source.fetch(0, source.size, memoryview(bytearray(source.size)))
     return parse_canonical(bytes(memoryview(data)), Envelope, name)

@@ -12,7 +12,7 @@ from jupyter_aisec.ids import new_id
 from jupyter_aisec.people.dsse import Envelope, Signature, sign
 from jupyter_aisec.people.keys import SigningKey
 from tests.broker.test_release import entries, last_refusal
-from tests.broker.world import ORIGIN, Api, Kernel, Sealed, ok, problem, seal, timestamp
+from tests.broker.world import ORIGIN, Api, Kernel, Sealed, Site, ok, problem, seal, timestamp
 
 DIGITS = "dataset/digits"
 
@@ -180,6 +180,17 @@ class TestArtifacts:
     def test_the_same_version_again_is_the_same_version(self, api: Api, sealed: Sealed) -> None:
         assert api.seal(sealed, person="researcher")["version"] == 1
 
+    @pytest.mark.parametrize("place", ["memory://store", "file:///home", "reference://d::file://"])
+    def test_a_kernel_names_no_place_but_the_brokers_store(
+        self, api: Api, sealed: Sealed, place: str
+    ) -> None:
+        _, kernel = api.granted(DIGITS)
+        output = seal("weights/net", kernel.key)
+        body = output.body(api.site.trust.seal_key, place)
+        answer = api.send("POST", "/v1/artifacts", body, kernel=kernel)
+        problem(answer, 403, "url-elsewhere")
+        assert api.seal(output, kernel=kernel)["version"] == 1
+
     def test_another_manifest_under_a_seal_id_conflicts(self, api: Api, sealed: Sealed) -> None:
         other = seal(DIGITS, api.site.keys["researcher"])
         manifest = msgspec.structs.replace(other.manifest, seal_id=sealed.manifest.seal_id)
@@ -259,3 +270,20 @@ def test_a_request_is_explained_without_being_made(api: Api, sealed: Sealed) -> 
     assert api.get("/v1/grants", "researcher") == []
     types = [one["type"] for one in api.get("/v1/ledger/entries", "approver")][size:]
     assert set(types) <= {"session.opened"}
+
+
+@pytest.mark.parametrize("which", ["broker", "nobody"])
+def test_a_signature_that_would_spoil_every_audit_is_not_recorded(
+    site: Site, api: Api, sealed: Sealed, which: str
+) -> None:
+    view = api.ask(DIGITS)
+    genuine = api.approval(view)
+    key_id = site.trust.broker_key.key_id if which == "broker" else "sha256:x"
+    surplus = Signature(keyid=key_id, sig=bytes(64))
+    poisoned = msgspec.structs.replace(genuine, signatures=(*genuine.signatures, surplus))
+    answer = api.send(
+        "POST", f"/v1/grants/{view['id']}/approve", {"envelope": poisoned}, person="approver"
+    )
+    problem(answer, 401, "signature-surplus")
+    api.approve(view)
+    assert api.get("/v1/audit", "approver")["findings"] == []

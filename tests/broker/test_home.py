@@ -258,7 +258,9 @@ class TestConfig:
             store="s3://bucket/x/", lease=timedelta(seconds=30), session=timedelta(hours=1)
         )
 
-    @pytest.mark.parametrize("text", ["x = 1", "lease = '2h'", "lease = 1", "store = 1", "="])
+    @pytest.mark.parametrize(
+        "text", ["x = 1", "lease = '2h'", "lease = 1", "store = 1", "store = 'x'", "="]
+    )
     def test_mistakes(self, tmp_path: Path, text: str) -> None:
         file = tmp_path / "broker.toml"
         file.write_text(text)

@@ -43,6 +43,7 @@ from jupyter_aisec.sealed.artifact import OUTPUT_KEY_ID
 from jupyter_aisec.sealed.datakey import DataKey
 from jupyter_aisec.sealed.manifest import KeyEntry, Manifest, SealedFile, sign_manifest
 from jupyter_aisec.sealed.release import ReleaseKey, deposit_info, release_info, seal_key
+from jupyter_aisec.sealed.store import version_url
 from jupyter_aisec.sealed.stream import sealed_size
 from jupyter_aisec.times import format_time
 
@@ -78,7 +79,7 @@ class Sealed:
     data_key: bytes
     output_key: ReleaseKey
 
-    def body(self, seal_public: bytes) -> dict[str, Any]:
+    def body(self, seal_public: bytes, store: str = "memory://store") -> dict[str, Any]:
         seal_id, key_id = self.manifest.seal_id, self.manifest.keys[0].key_id
 
         def deposit(secret: bytes, name: str) -> bytes:
@@ -86,7 +87,7 @@ class Sealed:
 
         return {
             "manifest": self.envelope,
-            "url": f"memory://store/{self.artifact}/{seal_id}",
+            "url": version_url(store, self.artifact, seal_id),
             "keys": {key_id: deposit(self.data_key, key_id)},
             "output_key": deposit(self.output_key.to_bytes(), OUTPUT_KEY_ID),
         }
@@ -140,6 +141,10 @@ class Site:
     @property
     def database(self) -> Path:
         return self.home / "broker.sqlite"
+
+    @property
+    def store(self) -> str:
+        return (self.home / "store").resolve().as_uri()
 
     def signed(self, type_: Any, person: str, **fields: Any) -> Envelope:
         statement = type_(origin=ORIGIN, person=person, at=timestamp(), **fields)
@@ -201,7 +206,7 @@ class Api:
     def seal(
         self, sealed: Sealed, *, person: str | None = None, kernel: Kernel | None = None
     ) -> Any:
-        body = sealed.body(self.site.trust.seal_key)
+        body = sealed.body(self.site.trust.seal_key, self.site.store)
         return self.post("/v1/artifacts", body, person=person, kernel=kernel)
 
     def request_envelope(self, artifacts: tuple[str, ...], **changes: Any) -> Envelope:
@@ -463,12 +468,7 @@ class BrokerProcess:
     def __init__(self, site: Site, **environment: str) -> None:
         self.site = site
         self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                _RUN,
-                str(site.home),
-            ],
+            [sys.executable, "-c", _RUN, str(site.home)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, **environment},

@@ -115,7 +115,9 @@ class Walk:
         self.answers["release"] = answer["entry"]
 
     def seal_output(self, api: Api) -> Any:
-        body = self.once("output", lambda: self.output.body(self.site.trust.seal_key))
+        body = self.once(
+            "output", lambda: self.output.body(self.site.trust.seal_key, self.site.store)
+        )
         return api.post("/v1/artifacts", body, kernel=self.kernel)
 
     def record(self, api: Api) -> Any:

@@ -16,10 +16,20 @@ from jupyter_aisec.errors import (
     RefusedError,
     SignatureError,
 )
-from jupyter_aisec.grants import propose_run, propose_sealed
+from jupyter_aisec.grants import propose_enrolment, propose_run, propose_sealed
 from jupyter_aisec.ledger.bodies import RunRecorded
-from jupyter_aisec.people.dsse import Envelope, sign
-from tests.grants.world import KEYS, Kernel, World, policy, refused, sha256, stocked, ulid
+from jupyter_aisec.people.dsse import Envelope, Signature, sign
+from tests.grants.world import (
+    KEYS,
+    Kernel,
+    World,
+    place,
+    policy,
+    refused,
+    sha256,
+    stocked,
+    ulid,
+)
 
 WRAPPED = {"key_1": sha256("1"), "key_2": sha256("2")}
 
@@ -32,6 +42,19 @@ def working(world: World, *artifacts: str) -> tuple[str, Kernel]:
     for artifact in artifacts:
         world.release(grant, kernel, artifact)
     return grant, kernel
+
+
+def run_of(grant: str, kernel: Kernel, seal_id: str) -> RunRecorded:
+    return RunRecorded(
+        run=f"run_{ulid(1)}",
+        grant=grant,
+        kernel=kernel.id,
+        seal_ids=(seal_id,),
+        record_sha256=sha256("r"),
+        observation_sha256=None,
+        differences=0,
+        statement_sha256=sha256("s"),
+    )
 
 
 def test_versions_are_counted_by_name() -> None:
@@ -66,18 +89,42 @@ def test_what_is_no_manifest_has_no_digest_or_no_place_is_refused() -> None:
     manifest = world.manifest("dataset/new")
     with refused("manifest-invalid", MalformedError):
         propose_sealed(world.state, world.request(), "file:///x", WRAPPED, world.now)
-    with refused("url-missing", MalformedError):
-        propose_sealed(world.state, manifest, " ", WRAPPED, world.now)
     with refused("digest-invalid", MalformedError):
-        propose_sealed(world.state, manifest, "file:///x", {**WRAPPED, "key_1": "x"}, world.now)
+        wrapped = {**WRAPPED, "key_1": "x"}
+        propose_sealed(world.state, manifest, place(manifest), wrapped, world.now)
+
+
+PLACES: dict[str, tuple[str, str]] = {
+    "none": (" ", "url-refused"),
+    "another host": ("http://host/{}", "url-refused"),
+    "an index that points anywhere": ("reference://d::file:///store/{}", "url-refused"),
+    "a step upwards": ("file:///store/../{}", "url-refused"),
+    "any file": ("file:///home/rita/.ssh/id_ed25519", "url-elsewhere"),
+    "the place of another version": ("file:///store/dataset/new/seal_x", "url-elsewhere"),
+    "a folder that only ends alike": ("file:///store/x{}", "url-elsewhere"),
+}
+
+
+@pytest.mark.parametrize("fault", PLACES)
+def test_a_place_where_no_version_may_lie(fault: str) -> None:
+    world = stocked()
+    manifest = world.manifest("dataset/new")
+    url, code = PLACES[fault]
+    url = url.format(place(manifest).removeprefix("file:///store/"))
+    with refused(code, MalformedError):
+        propose_sealed(world.state, manifest, url, WRAPPED, world.now)
+    body = propose_sealed(world.state, manifest, place(manifest), WRAPPED, world.now)
+    with refused("entry-illegal", LedgerError):
+        world.append(msgspec.structs.replace(body, url=url))
+    world.append(body)
 
 
 def test_a_seal_id_and_a_manifest_enter_the_catalog_once() -> None:
     world = stocked()
     manifest = world.manifest("dataset/new")
-    world.append(propose_sealed(world.state, manifest, "file:///x", WRAPPED, world.now))
+    world.append(propose_sealed(world.state, manifest, place(manifest), WRAPPED, world.now))
     with refused("sealed-already", ConflictError):
-        propose_sealed(world.state, manifest, "file:///x", WRAPPED, world.now)
+        propose_sealed(world.state, manifest, place(manifest), WRAPPED, world.now)
     seal_id = world.state.catalog.find("dataset/new").seal_id
     with refused("sealed-already", ConflictError):
         world.seal("weights/other", seal_id=seal_id)
@@ -94,18 +141,19 @@ def test_a_manifest_is_signed_by_one_who_is_known() -> None:
         signatures=world.manifest("dataset/new").signatures,
     )
     with pytest.raises(SignatureError):
-        propose_sealed(world.state, forged, "file:///x", WRAPPED, world.now)
+        propose_sealed(world.state, forged, place(forged), WRAPPED, world.now)
     _, kernel = working(world, "dataset/digits")
-    both = Envelope(
-        payload=genuine.payload,
-        payload_type=genuine.payload_type,
-        signatures=(
-            *genuine.signatures,
-            *sign(genuine.payload, genuine.payload_type, kernel.key).signatures,
-        ),
-    )
-    with refused("signer-unknown", IdentityError):
-        propose_sealed(world.state, both, "file:///x", WRAPPED, world.now)
+    others = sign(genuine.payload, genuine.payload_type, kernel.key).signatures
+    for signatures in (
+        (),
+        (*genuine.signatures, *others),
+        (*others, *genuine.signatures),
+        (*genuine.signatures, *genuine.signatures),
+        (*genuine.signatures, Signature(keyid="sha256:x", sig=b"")),
+    ):
+        other = msgspec.structs.replace(genuine, signatures=signatures)
+        with refused("signer-unknown", IdentityError):
+            propose_sealed(world.state, other, place(other), WRAPPED, world.now)
 
 
 def test_a_kernel_seals_after_its_grant_has_ended_for_whoever_holds_the_seat() -> None:
@@ -117,6 +165,33 @@ def test_a_kernel_seals_after_its_grant_has_ended_for_whoever_holds_the_seat() -
     world.remove("researcher")
     with refused("person-removed", IdentityError):
         world.seal("weights/net", kernel.key)
+
+
+def test_a_stolen_key_takes_the_kernels_that_it_bound_with_it() -> None:
+    world = stocked()
+    stolen = world.keys["researcher"].public.key_id
+    grant, thief = working(world, "dataset/digits")
+    seal_id = world.seal("weights/net", thief.key)
+    world.append(
+        propose_enrolment(
+            world.state, world.enrolment("researcher", KEYS[9], "researcher"), world.now
+        )
+    )
+    world.keys["researcher"] = KEYS[9]
+    _, honest = working(world, "dataset/digits")
+    world.revoke_key(stolen, "admin")
+    with refused("key-not-valid", IdentityError):
+        world.seal("weights/net", thief.key)
+    with refused("key-not-valid", IdentityError):
+        propose_run(world.state, run_of(grant, thief, seal_id), world.now)
+    world.seal("weights/net", honest.key)
+    # Bound again, with a key that is valid, the first kernel is the person's again.
+    again = world.ask("dataset/digits")
+    world.approve(again)
+    world.bind(again, thief)
+    assert world.state.kernels[thief.id].opened
+    world.seal("weights/net", thief.key)
+    world.append(propose_run(world.state, run_of(grant, thief, seal_id), world.now))
 
 
 def test_labels_flow_from_parents_and_from_all_that_the_kernel_opened() -> None:
@@ -168,9 +243,8 @@ def test_policy_says_who_seals_a_new_name_and_the_owner_adds_versions() -> None:
 )
 def test_an_entry_that_differs_from_its_manifest_is_refused(change: dict[str, Any]) -> None:
     world = stocked()
-    body = propose_sealed(
-        world.state, world.manifest("dataset/new"), "file:///x", WRAPPED, world.now
-    )
+    manifest = world.manifest("dataset/new")
+    body = propose_sealed(world.state, manifest, place(manifest), WRAPPED, world.now)
     with refused("entry-illegal", LedgerError):
         world.append(msgspec.structs.replace(body, **change))
     world.append(body)
@@ -180,16 +254,7 @@ def test_a_run_is_recorded_once_with_a_kernel_a_grant_and_outputs_that_are_there
     world = stocked()
     grant, kernel = working(world, "dataset/digits")
     seal_id = world.seal("weights/net", kernel.key)
-    run = RunRecorded(
-        run=f"run_{ulid(1)}",
-        grant=grant,
-        kernel=kernel.id,
-        seal_ids=(seal_id,),
-        record_sha256=sha256("r"),
-        observation_sha256=None,
-        differences=0,
-        statement_sha256=sha256("s"),
-    )
+    run = run_of(grant, kernel, seal_id)
     other = world.ask()
     faults: list[tuple[dict[str, Any], str, type[Exception]]] = [
         ({"run": "run_1"}, "id-invalid", MalformedError),

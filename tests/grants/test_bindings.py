@@ -80,7 +80,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "another seat": ({"seat": f"session:{ulid(8)}"}, "seat-wrong"),
     "another person": ({"person": "approver"}, "seat-of-another"),
     "too little isolation": ({"isolation": "none"}, "isolation-too-low"),
-    "a release key of another length": ({"release_key": bytes(32)}, "release-key-invalid"),
+    "a release key of another length": ({"release_key": bytes(32)}, "hpke-key-malformed"),
+    "a release key of zeros": ({"release_key": bytes(1216)}, "hpke-key-malformed"),
     "the broker's key": ({"kernel_key": BROKER.public}, "kernel-key-taken"),
     "a P-256 key": ({"kernel_key": SigningKey.generate("p256").public}, "malformed"),
 }
@@ -95,6 +96,17 @@ def test_a_binding_that_is_refused(fault: str) -> None:
         world.bind(grant, **fields)
     assert world.state.grants[grant].state(world.now) == "scheduled"
     world.bind(grant, isolation="partial")
+
+
+def test_an_older_binding_that_was_never_sent_does_not_take_the_seat_from_a_newer() -> None:
+    world = stocked()
+    grant = approved(world)
+    unsent = world.binding(grant, Kernel())
+    world.later(seconds=1)
+    kernel = world.bind(grant)
+    with refused("binding-outdated", ConflictError):
+        propose_binding(world.state, unsent, world.now)
+    assert world.release(grant, kernel)
 
 
 def test_a_persons_key_and_a_kernel_of_another_person_take_no_seat() -> None:

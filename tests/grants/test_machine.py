@@ -17,6 +17,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from jupyter_aisec.errors import AisecError
 from jupyter_aisec.grants import fold, propose_ending
+from jupyter_aisec.grants.signed import TOLERANCE
 from jupyter_aisec.times import format_time
 from tests.effort import examples
 from tests.grants.world import START, Kernel, policy, stocked, ulid
@@ -45,6 +46,7 @@ class Model:
     approved: list[tuple[str, int]] = field(default_factory=list)
     kernels: list[tuple[int, str]] = field(default_factory=list)
     confirmed: set[str] = field(default_factory=set)
+    bound: int = -(10**9)  # when its last binding was signed for
     why: str | None = None
 
     def begins(self) -> int | None:
@@ -99,6 +101,11 @@ class Histories(RuleBasedStateMachine):
     def t(self) -> int:
         return max(self.clock, self.last)
 
+    @property
+    def in_time(self) -> bool:
+        """Whether the signers' clock is near enough to the ledger's."""
+        return self.t - self.clock <= TOLERANCE.total_seconds()
+
     def attempt(self, allowed: bool, act: object, *args: object, **fields: object) -> bool:
         """Do it; hold the outcome against the model, and say whether it happened."""
         size, moment = self.world.state.size, self.t
@@ -126,7 +133,7 @@ class Histories(RuleBasedStateMachine):
     )
     def ask(self, artifacts: tuple[str, ...], length: int, start: int | None, person: str) -> str:
         begins = None if start is None else self.t + start
-        allowed = person == "researcher" and (start is None or 0 <= start <= BEGIN)
+        allowed = person == "researcher" and (start is None or 0 <= start <= BEGIN) and self.in_time
         grant = f"grant_{ulid(10_000 + self.world.state.size * 100 + len(self.models))}"
         when = None if begins is None else format_time(START + timedelta(seconds=begins))
         fields = {"grant": grant, "seconds": length, "start": when, "person": person}
@@ -152,6 +159,7 @@ class Histories(RuleBasedStateMachine):
             and set(artifacts) <= set(model.wanted[1])
             and length <= model.wanted[0]
             and bool(set(artifacts) & model.artifacts)
+            and self.in_time
         )
         fields = {"artifacts": artifacts, "seconds": length}
         moment = self.t
@@ -184,7 +192,9 @@ class Histories(RuleBasedStateMachine):
             "return": person == "researcher" and state in ("scheduled", "active"),
             "revoke": person != "researcher" and state in ("scheduled", "active"),
         }[action]
-        if self.attempt(allowed, self.world.decide, action, grant, person, str(self.t)):
+        if self.attempt(
+            allowed and self.in_time, self.world.decide, action, grant, person, str(self.t)
+        ):
             words = {"deny": "denied", "withdraw": "withdrawn", "return": "returned"}
             model.why = words.get(action, "revoked")
 
@@ -195,10 +205,13 @@ class Histories(RuleBasedStateMachine):
             return
         state = model.status(self.t)[0]
         begun = state == "active" or (state == "scheduled" and model.start is None)
+        newest = self.clock >= model.bound and self.in_time
         kernel = Kernel()
         fields = {} if right_seat else {"seat": "job:other"}
         moment = self.t
-        if self.attempt(begun and right_seat, self.world.bind, grant, kernel, **fields):
+        allowed = begun and right_seat and newest
+        if self.attempt(allowed, self.world.bind, grant, kernel, **fields):
+            model.bound = self.clock
             model.kernels.append((moment, kernel.id))
             self.kernels[kernel.id] = kernel
 

@@ -32,7 +32,7 @@ ALLOWED = {
     "tomllib",
     "typing",
 }
-OURS = ("errors", "times", "people", "ledger", "grants")
+OURS = ("errors", "times", "urls", "people", "ledger", "grants")
 CLOCKS = {"now", "utcnow", "today", "time_ns", "urandom", "open"}
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from jupyter_aisec.errors import LedgerError, SignatureError
+from jupyter_aisec.errors import IdentityError, LedgerError, RefusedError, SignatureError
 from jupyter_aisec.grants import (
     fold,
     propose_approval,
@@ -25,9 +25,20 @@ from jupyter_aisec.grants import (
 )
 from jupyter_aisec.ledger.bodies import Body
 from jupyter_aisec.ledger.entry import make_entry
-from jupyter_aisec.people.dsse import Envelope
+from jupyter_aisec.people.dsse import Envelope, Signature, sign
 from jupyter_aisec.times import format_time
-from tests.grants.world import KEYS, SALT, Kernel, World, policy, sha256, stocked
+from tests.grants.world import (
+    BROKER,
+    KEYS,
+    SALT,
+    Kernel,
+    World,
+    place,
+    policy,
+    refused,
+    sha256,
+    stocked,
+)
 
 Prepare = Callable[[World], tuple[Envelope, Callable[[Envelope], Body]]]
 
@@ -90,7 +101,7 @@ def change(world: World) -> tuple[Envelope, Callable[[Envelope], Body]]:
 def manifest(world: World) -> tuple[Envelope, Callable[[Envelope], Body]]:
     wrapped = {"key_1": sha256("1"), "key_2": sha256("2")}
     envelope = world.manifest("dataset/new")
-    return envelope, lambda it: propose_sealed(world.state, it, "file:///x", wrapped, world.now)
+    return envelope, lambda it: propose_sealed(world.state, it, place(it), wrapped, world.now)
 
 
 KINDS: list[Prepare] = [
@@ -123,6 +134,61 @@ def test_no_statement_is_taken_with_a_signature_that_does_not_verify(kind: Prepa
         with pytest.raises(SignatureError):
             propose(broken(envelope, which))
     world.append(propose(envelope))
+
+
+def surplus(world: World, envelope: Envelope) -> dict[str, Signature]:
+    """Signatures that would be recorded though no rule asks for them."""
+    again = KEYS[7]
+    person = signer_of(world, envelope)
+    world.append(propose_enrolment(world.state, world.enrolment(person, again, person), world.now))
+    first = envelope.signatures[0]
+    return {
+        "of the broker": Signature(keyid=BROKER.public.key_id, sig=bytes(64)),
+        "of nobody": Signature(keyid="sha256:x", sig=bytes(64)),
+        "a repeated one": first,
+        "of a key twice": msgspec.structs.replace(first, sig=bytes(64)),
+        "of the person's other key": Signature(keyid=again.public.key_id, sig=bytes(64)),
+    }
+
+
+def signer_of(world: World, envelope: Envelope) -> str:
+    """The person whose enrolled key made one of the signatures."""
+    owners = [world.state.directory.owner(one.keyid) for one in envelope.signatures]
+    return next(one for one in owners if one is not None)
+
+
+@pytest.mark.parametrize("place_of", ["before", "after"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_statement_is_taken_with_a_signature_that_nobody_asked_for(
+    kind: Prepare, place_of: str
+) -> None:
+    world = stocked()
+    envelope, propose = kind(world)
+    for fault, more in surplus(world, envelope).items():
+        signatures = (
+            (*envelope.signatures, more) if place_of == "after" else (more, *envelope.signatures)
+        )
+        with pytest.raises(IdentityError) as caught:
+            propose(msgspec.structs.replace(envelope, signatures=signatures))
+        assert caught.value.code in ("signature-surplus", "signer-unknown"), fault
+    world.append(propose(envelope))
+
+
+AT_ONCE: list[Prepare] = [request, approval, binding, decision, revocation]
+
+
+@pytest.mark.parametrize("minutes", [-10.1, 10.1])
+@pytest.mark.parametrize("kind", AT_ONCE)
+def test_what_one_person_signs_is_sent_when_it_is_signed(kind: Prepare, minutes: float) -> None:
+    world = stocked(policy(pending_for=86_400))
+    envelope, propose = kind(world)
+    payload = msgspec.json.decode(envelope.payload)
+    key = world.keys[payload["person"]]
+    payload["at"] = format_time(world.now + timedelta(minutes=minutes))
+    with refused("statement-stale", RefusedError):
+        propose(sign(payload, envelope.payload_type, key))
+    payload["at"] = format_time(world.now + timedelta(minutes=9 if minutes > 0 else -9))
+    world.append(propose(sign(payload, envelope.payload_type, key)))
 
 
 @pytest.mark.parametrize("kind", KINDS)

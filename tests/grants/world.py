@@ -37,7 +37,7 @@ from jupyter_aisec.grants import (
     propose_revocation,
     propose_sealed,
 )
-from jupyter_aisec.grants.catalog import MANIFEST_TYPE
+from jupyter_aisec.grants.catalog import MANIFEST_TYPE, read_manifest
 from jupyter_aisec.grants.statements import (
     Approval,
     Binding,
@@ -56,6 +56,7 @@ from jupyter_aisec.ledger.checkpoint import Checkpoint
 from jupyter_aisec.ledger.entry import Entry, make_entry
 from jupyter_aisec.people.dsse import Envelope, sign, sign_again
 from jupyter_aisec.people.keys import SigningKey
+from jupyter_aisec.sealed.release import ReleaseKey
 from jupyter_aisec.times import format_time
 
 ORIGIN = "aisec.test/ledger"
@@ -64,6 +65,7 @@ SALT = bytes(32)
 HOUR = 3600
 KEYS = [SigningKey.generate() for _ in range(12)]
 BROKER, MODEL = SigningKey.generate(), SigningKey.generate("p256")
+RELEASE_KEY = ReleaseKey.generate().public
 PEOPLE = ("researcher", "approver", "second", "admin")
 
 
@@ -84,13 +86,19 @@ def policy(**changes: Any) -> Policy:
     return msgspec.structs.replace(found, rule=(rule,) if rules is None else rules, **changes)
 
 
+def place(manifest: Envelope) -> str:
+    """Where a version lies in a store."""
+    facts = read_manifest(manifest)
+    return f"file:///store/{facts.artifact}/{facts.seal_id}"
+
+
 class Kernel:
     """A kernel's keys, as they are made when it starts."""
 
     def __init__(self) -> None:
         self.key = SigningKey.generate()
         self.id = self.key.public.key_id
-        self.release_key = bytes(1216)
+        self.release_key = RELEASE_KEY
 
 
 class World:
@@ -291,7 +299,7 @@ class World:
         """Seal a version, and return its seal id."""
         manifest = self.manifest(artifact, by, **fields)
         wrapped = {"key_1": sha256("1"), "key_2": sha256("2")}
-        body = propose_sealed(self.state, manifest, "file:///store/x", wrapped, self.now)
+        body = propose_sealed(self.state, manifest, place(manifest), wrapped, self.now)
         self.append(body)
         return body.seal_id
 

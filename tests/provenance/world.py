@@ -53,12 +53,13 @@ from jupyter_aisec.provenance import (
 )
 from jupyter_aisec.sealed.datakey import COMMITMENT_SIZE
 from jupyter_aisec.sealed.manifest import KeyEntry, Manifest, SealedFile, sign_manifest
-from jupyter_aisec.sealed.release import PUBLIC_SIZE
+from jupyter_aisec.sealed.release import PUBLIC_SIZE, ReleaseKey
 from jupyter_aisec.sealed.stream import sealed_size
 from jupyter_aisec.times import format_time
 
 ORIGIN = "aisec.example/lab"
 START = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
+RELEASE_KEY = ReleaseKey.generate().public
 DIGEST = hashlib.sha256(b"").hexdigest()
 
 
@@ -207,7 +208,8 @@ class World:
             labels=labels,
         )
         envelope = sign_manifest(manifest, self.keys[key])
-        body = grants.propose_sealed(self.state, envelope, "memory://x", {key_id: DIGEST}, self.now)
+        url = f"memory://x/{artifact}/{seal_id}"
+        body = grants.propose_sealed(self.state, envelope, url, {key_id: DIGEST}, self.now)
         self.append(body)
         self.files[seal_id] = contents
         return seal_id, body.version
@@ -247,7 +249,7 @@ class World:
             grant=grant or self.grant,
             seat=self.seat,
             kernel_key=self.keys[kernel].public,
-            release_key=bytes(PUBLIC_SIZE),
+            release_key=RELEASE_KEY,
             isolation="full",
         )
         self.append(grants.propose_binding(self.state, envelope, self.now))

@@ -107,11 +107,21 @@ def test_a_remote_write_that_cannot_start(monkeypatch):
     assert caught.value.code == "store-unwritable"
 
 
-@pytest.mark.parametrize("url", ["nosuch://bucket/x"])
-def test_an_unknown_kind_of_url_is_named(url):
-    with pytest.raises(SealError) as caught:
-        UrlFolder(url)
+def test_a_store_whose_package_is_not_there_is_named(monkeypatch):
+    def missing(*_: object, **__: object) -> None:
+        raise ImportError("install s3fs")
+
+    monkeypatch.setattr(store.fsspec.core, "url_to_fs", missing)
+    with pytest.raises(SealError, match="install s3fs") as caught:
+        UrlFolder("s3://bucket/x")
     assert caught.value.code == "store-unknown"
+
+
+@pytest.mark.parametrize("url", ["nosuch://bucket/x", "reference://d::file:///x", "relative/x"])
+def test_nothing_but_a_plain_place_is_opened(url):
+    with pytest.raises(MalformedError) as caught:
+        UrlFolder(url)
+    assert caught.value.code == "url-refused"
 
 
 def test_envelopes_round_trip(folder):
