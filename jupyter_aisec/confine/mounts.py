@@ -32,7 +32,7 @@ _ATTR_RDONLY: Final = 1
 _ATTR_NOSUID: Final = 2
 
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
-_MS_REC, _MS_SLAVE = 16384, 1 << 19
+_MS_REC, _MS_PRIVATE = 16384, 1 << 18
 
 #: Devices with no memory, and those a GPU needs. Everything else in ``/dev`` is gone: a disk's
 #: device would show what the mounts hide.
@@ -208,7 +208,8 @@ def make_view(view: View, sockets: Sequence[str]) -> None:
     Raises OSError where the system says no; the process must then end.
     """
     here = os.getcwd()
-    mount(None, "/", None, _MS_REC | _MS_SLAVE)
+    # Private, not a slave: what the host mounts later would arrive here writable.
+    mount(None, "/", None, _MS_REC | _MS_PRIVATE)
     _read_only("/", recursive=True)
     if view.own_proc:
         _own_processes()

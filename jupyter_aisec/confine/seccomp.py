@@ -32,10 +32,9 @@ from .bpf import (
     ret,
 )
 
-__all__ = ["ALLOW", "KILL", "NEWEST", "REFUSED", "SocketKind", "install", "program", "socket_kinds"]
+__all__ = ["ALLOW", "NEWEST", "REFUSED", "SocketKind", "install", "program", "socket_kinds"]
 
 ALLOW: Final = 0x7FFF0000
-KILL: Final = 0x80000000
 _ERRNO: Final = 0x00050000
 
 NEWEST: Final = 470
@@ -220,12 +219,16 @@ def program(on: Machine, *, own_network: bool) -> tuple[Instruction, ...]:
     code: list[Instruction] = [
         load(ARCH),
         jump_equal(_AUDIT_ARCH[on], then="ours"),
-        ret(KILL),
+        # As a kernel without 32-bit system calls answers: no call of another machine does
+        # anything, and none leaves a line in the audit log with a name chosen inside.
+        _refuse(errno.ENOSYS),
         label("ours"),
         load(NUMBER),
     ]
     if on == "x86_64":
-        code += [jump_any(_X32, other="not x32"), ret(KILL), label("not x32")]
+        # As a kernel without x32 answers: a kill would leave a line in the system's audit log
+        # with the name of the process in it, which anybody inside may choose.
+        code += [jump_any(_X32, other="not x32"), _refuse(errno.ENOSYS), label("not x32")]
     code += [jump_above(NEWEST, other="known"), _refuse(errno.ENOSYS), label("known")]
     for call in _ABSENT.values():
         code += [jump_equal(call, other=f"not {call}"), _refuse(errno.ENOSYS), label(f"not {call}")]
