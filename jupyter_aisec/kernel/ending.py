@@ -7,7 +7,6 @@ with wiped weights unnoticed.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
@@ -26,6 +25,7 @@ __all__ = ["end_grant"]
 
 STOP_SECONDS = 6.0  # for a cell to react to the interrupt
 _AGAIN_SECONDS = 0.5
+_CONFIRM_SECONDS = 2.0  # between two tries; shorter than the keeper's patience
 
 
 def end_grant(
@@ -107,6 +107,20 @@ def _forget(opened: Opened, user_ns: dict[str, Any]) -> None:
 
 
 def _confirm(session: KernelSession, grant: str, how: How) -> None:
-    # If the broker is away, it shows the grant as ending until somebody confirms.
-    with contextlib.suppress(AisecError):
+    """Tells the keeper; one that judges the grant not over yet is told again until it does."""
+    if not _confirmed(session, grant, how):
+
+        def insist() -> None:
+            while not _confirmed(session, grant, how):
+                time.sleep(_CONFIRM_SECONDS)
+
+        threading.Thread(target=insist, name="aisec-confirm", daemon=True).start()
+
+
+def _confirmed(session: KernelSession, grant: str, how: How) -> bool:
+    try:
         session.desk.ended(grant, session.key.public.key_id, how)
+    except AisecError as error:
+        # If the broker is away, it shows the grant as ending until somebody confirms.
+        return error.code != "grant-not-over"
+    return True

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from jupyter_aisec.errors import AisecError, BrokerError
+from jupyter_aisec.errors import AisecError, ConflictError
 from jupyter_aisec.kernel.ending import STOP_SECONDS
-from jupyter_aisec.kernel.lease import assess
+from jupyter_aisec.kernel.lease import Assessment, assess
 from jupyter_aisec.times import parse_time
 
 if TYPE_CHECKING:
@@ -80,8 +80,25 @@ class Guardian:
                 seat.ahead = parse_time(lease.now) - datetime.now(UTC)
         return lease
 
+    def wiped(self, grant: str) -> None:
+        """The kernel says that it holds nothing of this grant any more.
+
+        Believed only once the grant is over, as judged here: a seat that is still good can
+        open again, so it stays guarded. Raises ConflictError (``grant-not-over``) until then.
+        """
+        seat = self._seats.get(grant)
+        if seat is not None and seat.over_since is None:
+            self._renew(grant)
+            if self._judge(seat).verdict != "over":
+                raise ConflictError(
+                    f"{grant} is not over: its kernel may still open, and stays guarded.",
+                    next=f"To give it back: `%grant return {grant}`.",
+                    code="grant-not-over",
+                )
+        self.confirmed(grant)
+
     def confirmed(self, grant: str, how: How = "wiped") -> None:
-        """The kernel holds nothing of this grant any more; the broker is told."""
+        """A kernel holds nothing of this grant any more; the broker is told."""
         with self._lock:
             seat = self._seats.pop(grant, None)
         if seat is not None:
@@ -131,14 +148,21 @@ class Guardian:
         if seat is None:
             return
         if seat.over_since is None:
-            with contextlib.suppress(BrokerError):  # away: the last lease runs on, then the grace
-                self.lease(grant)
-            found = assess(seat.lease, seconds=seat.seconds, now=datetime.now(UTC) + seat.ahead)
+            self._renew(grant)
+            found = self._judge(seat)
             if found.verdict != "over":
                 return
             seat.over_since, seat.why = time.monotonic(), found.why
             self._tell({"type": "ending", "grant": grant, "why": found.why})
             threading.Timer(self._confirm_seconds, self._insist, [grant]).start()
+
+    def _renew(self, grant: str) -> None:
+        """Where the broker is away, or refuses, the last lease runs on, and then the grace."""
+        with contextlib.suppress(AisecError):
+            self.lease(grant)
+
+    def _judge(self, seat: _Seat) -> Assessment:
+        return assess(seat.lease, seconds=seat.seconds, now=datetime.now(UTC) + seat.ahead)
 
     def _insist(self, grant: str) -> None:
         if grant not in self._seats:

@@ -96,7 +96,8 @@ def serve(outside: Outside, connection_file: Path) -> Service:
 
     async def finish(code: int) -> None:
         with ThreadPoolExecutor(1) as pool:
-            await asyncio.get_running_loop().run_in_executor(pool, guardian.kernel_exited)
+            for last in (guardian.kernel_exited, keeping.close):
+                await asyncio.get_running_loop().run_in_executor(pool, last)
 
     return Service(
         routes=relay_routes(keeping),

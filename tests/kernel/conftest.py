@@ -23,6 +23,8 @@ from safetensors.torch import save
 from jupyter_aisec.errors import AisecError
 from jupyter_aisec.kernel import extension
 from jupyter_aisec.kernel import face as face_module
+from jupyter_aisec.sealed.datakey import DataKey
+from jupyter_aisec.sealed.stream import SealWriter
 from tests.conftest import RunningBroker
 
 
@@ -36,6 +38,15 @@ def wait_for(look: Any, seconds: float = 60.0) -> Any:
         if time.monotonic() > deadline:
             return look()
         time.sleep(0.02)
+
+
+def sealed(size: int) -> bytes:
+    """A sealed file with ``size`` bytes of plaintext."""
+    sink = io.BytesIO()
+    with SealWriter(sink, DataKey.generate(), b"") as writer:
+        writer.write(bytes(size))
+        writer.finish()
+    return sink.getvalue()
 
 
 class World:

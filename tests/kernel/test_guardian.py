@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from jupyter_aisec.client.views import Lease
-from jupyter_aisec.errors import BrokerUnreachableError, ConflictError
+from jupyter_aisec.errors import BrokerUnreachableError, ConflictError, RefusedError
 from jupyter_aisec.kernel.guardian import Guardian
 from jupyter_aisec.kernel.lease import GRACE
 from jupyter_aisec.times import format_time
@@ -70,6 +70,35 @@ def test_what_is_confirmed_is_not_killed():
     assert person.ended_calls == [("g", "kernel", "wiped")]
     guardian.confirmed("g")  # once is enough
     assert len(person.ended_calls) == 1
+
+
+def test_wiped_is_not_believed_while_the_grant_is_active_and_a_revocation_kills():
+    person = Person(lease(), lease("ended", "revoked"))
+    guardian, killed = guard(person)
+    with pytest.raises(ConflictError) as raised:
+        guardian.wiped("g")
+    assert raised.value.code == "grant-not-over"
+    guardian.look("g")
+    assert killed.wait(20)
+
+
+@pytest.mark.parametrize("looked", [False, True], ids=["the kernel first", "the keeper first"])
+def test_wiped_is_believed_once_the_grant_is_over(looked):
+    person = Person(lease("ended", "returned"))
+    guardian, killed = guard(person)
+    if looked:
+        guardian.look("g")
+    guardian.wiped("g")
+    guardian.wiped("g")
+    assert person.ended_calls == [("g", "kernel", "wiped")]
+    assert not killed.wait(0.2)
+
+
+def test_a_broker_that_refuses_a_lease_does_not_stop_the_guard():
+    past = at(seconds=-GRACE.total_seconds() - 1)
+    guardian, killed = guard(Person(lease(until=past), RefusedError("no")))
+    guardian.look("g")
+    assert killed.wait(20)
 
 
 def test_what_is_not_confirmed_is_killed():

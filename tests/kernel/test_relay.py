@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
@@ -23,7 +24,7 @@ from jupyter_aisec.errors import (
     SealError,
 )
 from jupyter_aisec.ids import new_id
-from jupyter_aisec.kernel import extension
+from jupyter_aisec.kernel import extension, keeping, shelf
 from jupyter_aisec.kernel import face as face_module
 from jupyter_aisec.kernel.desk import KeeperDesk, seat_of
 from jupyter_aisec.kernel.folder import RelayFolder
@@ -35,6 +36,7 @@ from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.provenance.facts import Observation
 from jupyter_aisec.sealed.release import ReleaseKey
 
+from .conftest import sealed
 from .test_walk_ordinary import TRAIN, run
 
 GRANT = "grant_01ARZ3NDEKTSV4RRFFQ69G5FAV"
@@ -57,7 +59,7 @@ class Relay:
             opened=lambda *what: self.opened.append(what),
             refused=lambda *what: self.refused.append(what),
         )
-        self._beneath = beneath
+        self.seat, self._beneath = seat, beneath
         started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(started)))
         self._thread.start()
@@ -76,6 +78,7 @@ class Relay:
         self.guardian.kernel_exited()
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
+        self.keeping.close()
 
 
 @pytest.fixture(params=["", "/secret"], ids=["own network", "shared network"])
@@ -145,13 +148,15 @@ def test_events_reach_the_kernel(relay):
         ("POST", f"/v1/grants/{GRANT}/approve"),
         ("GET", "/keeper/anything"),
         ("POST", "/keeper/approve"),
+        ("GET", "/v1/ledger/entries"),
+        ("GET", "/v1/whoami?note=plaintext"),
     ],
 )
 def test_what_is_not_on_the_list_is_refused_and_an_event(relay, method, path):
     answer = requests.request(method, relay.url + path, json={})
     assert answer.status_code == 403
     assert answer.json()["code"] == "relay-refused"
-    assert relay.refused == [(method, path)]
+    assert relay.refused == [(method, path.partition("?")[0])]
 
 
 @pytest.mark.parametrize(
@@ -161,11 +166,14 @@ def test_what_is_not_on_the_list_is_refused_and_an_event(relay, method, path):
         ("/keeper/observe", {}),
         ("/keeper/request", {"artifacts": "dataset/rows"}),
         ("/keeper/request", {"approve": True}),
+        ("/keeper/withdraw", {"grant": f"{GRANT}/../../people"}),
+        ("/keeper/request", {"reason": "x" * 70_000}),
+        ("/v1/artifacts", {"url": "file:///tmp"}),
     ],
 )
 def test_what_the_keeper_cannot_read_is_malformed(relay, path, body):
     answer = requests.post(relay.url + path, json=body)
-    assert answer.json()["code"] == "malformed"
+    assert answer.json()["code"] in ("malformed", "grant-id-invalid")
 
 
 def test_the_brokers_refusals_come_through(relay):
@@ -185,20 +193,20 @@ def test_a_broker_that_is_away_is_said(relay, monkeypatch):
 
 def test_sealed_files_go_in_once_and_come_out_by_ranges(relay):
     folder = RelayFolder(relay.url, "results/x", new_id("seal"))
-    data = bytes(range(256)) * 20_000
+    data = sealed(5_000_000)
     with folder.create("0000.sealed") as file:
         file.write(data)
     source = folder.source("0000.sealed")
     assert source.size == len(data)
     assert bytes(source.fetch(300, 5000, memoryview(b""))) == data[300:5000]
     with pytest.raises(SealError), folder.create("0000.sealed") as file:
-        file.write(b"again")
+        file.write(sealed(5))
 
 
 def test_a_kernel_that_stops_in_the_middle_leaves_nothing(relay, world):
     folder = RelayFolder(relay.url, "results/x", new_id("seal"))
     creating = folder.create("0000.sealed")
-    creating.__enter__().write(b"x" * 3_000_000)
+    creating.__enter__().write(sealed(3_000_000)[:-1])
     assert not creating.__exit__(MemoryError, MemoryError(), None)
     with pytest.raises(NotFoundError):
         folder.source("0000.sealed")
@@ -208,7 +216,7 @@ def test_a_kernel_that_stops_in_the_middle_leaves_nothing(relay, world):
 def test_only_plain_ranges_are_served(relay, range_):
     folder = RelayFolder(relay.url, "results/x", new_id("seal"))
     with folder.create("0000.sealed") as file:
-        file.write(b"data")
+        file.write(sealed(4))
     url = f"{relay.url}{folder._path}/0000.sealed"
     assert requests.get(url, headers={"Range": range_}).status_code == 403
 
@@ -228,6 +236,74 @@ def test_nothing_but_sealed_files_of_artifacts(relay, path):
     connection.request("GET", parts.path + path)
     assert connection.getresponse().status == 403
     connection.close()
+
+
+@pytest.mark.parametrize("path", ["/v1/ledger/../people", "/v1/ledger/%2e%2e/people", "/v1//trust"])
+def test_a_path_that_others_may_read_otherwise_is_refused(relay, path):
+    parts = urlsplit(relay.url)
+    connection = http.client.HTTPConnection(parts.netloc)
+    connection.request("GET", parts.path + path)
+    assert connection.getresponse().status == 403
+    connection.close()
+    assert relay.refused
+
+
+def test_plaintext_is_never_stored(relay, world):
+    seal_id = new_id("seal")
+    text = b"PLAINTEXT of row 4711, " * 100_000
+    for data in (text, sealed(1_000_000)[:70_000] + text, bytes(70_000)):
+        answer = requests.put(f"{relay.url}/store/results/y/{seal_id}/0000.sealed", data=data)
+        assert (answer.status_code, answer.json()["code"]) == (403, "not-ciphertext")
+    store = urlsplit(world.researcher.store()).path
+    assert list(Path(store, "results", "y").rglob("*.*")) == []
+
+
+def test_a_store_without_room_is_said(relay, monkeypatch):
+    def full(self, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shelf._Sealed, "write", full)
+    url = f"{relay.url}/store/results/y/{new_id('seal')}/0000.sealed"
+    assert requests.put(url, data=b"x").json()["code"] == "store-unwritable"
+
+
+def test_a_store_that_does_not_answer_is_said(relay, monkeypatch):
+    done = threading.Event()
+    monkeypatch.setattr(keeping, "_STORE_SECONDS", 0.05)
+    monkeypatch.setattr(relay.keeping.shelf, "source", lambda *_: done.wait(20))
+    answer = requests.head(f"{relay.url}/store/results/y/{SEAL_ID}/0000.sealed")
+    done.set()
+    assert answer.status_code == 403
+
+
+def test_a_version_that_was_not_stored_here_is_not_registered(relay, world):
+    view = world.researcher.artifact("dataset/rows")
+    body = {"manifest": view.manifest, "url": view.url}
+    answer = requests.post(relay.url + "/v1/artifacts", data=msgspec.json.encode(body))
+    assert (answer.status_code, answer.json()["code"]) == (403, "document-differs")
+
+
+def test_reasons_are_short_and_few(relay):
+    body = {"grant": GRANT, "reason": "x" * 1001}
+    codes = [requests.post(relay.url + "/keeper/withdraw", json=body).json()["code"]]
+    for _ in range(11):
+        answer = requests.post(relay.url + "/keeper/withdraw", json={"grant": GRANT})
+        codes.append(answer.json()["code"])
+    assert codes == ["reason-too-long", *["grant-unknown"] * 10, "asked-too-often"]
+
+
+def test_a_kernel_that_says_wiped_on_an_active_grant_stays_guarded(relay, world):
+    view = world.researcher.request(["dataset/rows"], 600, "says wiped", seat=relay.seat)
+    world.approver.approve(view.id)
+    key, release = SigningKey.generate(), ReleaseKey.generate()
+    desk = KeeperDesk(relay.url)
+    desk.bind(view.id, key.public, release.public)
+    with pytest.raises(AisecError) as raised:
+        desk.ended(view.id, key.public.key_id, "wiped")
+    assert raised.value.code == "grant-not-over"
+    world.approver.revoke(view.id)
+    desk.ended(view.id, key.public.key_id, "wiped")
+    assert world.researcher.grant(view.id).ending == ()
 
 
 def test_a_version_that_was_never_asked_for_is_not_found(relay):

@@ -1,0 +1,233 @@
+"""What a secure kernel's keeper does for it: in the person's name, and with their session.
+
+The relay's routes (:mod:`~jupyter_aisec.kernel.relay`) call this. It never approves, and
+never touches people or policy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+import requests
+
+from jupyter_aisec.errors import MalformedError, RefusedError, SealError
+from jupyter_aisec.kernel.desk import About
+from jupyter_aisec.kernel.listed import GRANT
+from jupyter_aisec.kernel.rate import Rate
+from jupyter_aisec.kernel.shelf import Shelf
+from jupyter_aisec.people import dsse
+from jupyter_aisec.people.keys import PublicKey
+from jupyter_aisec.provenance.facts import Observation, Record
+from jupyter_aisec.sealed.manifest import read_manifest
+
+if TYPE_CHECKING:
+    from jupyter_aisec.client.person import PersonClient
+    from jupyter_aisec.confine.level import LevelName
+    from jupyter_aisec.kernel.guardian import Guardian
+    from jupyter_aisec.kernel.observer import Observer
+
+__all__ = ["Asked", "Keeping"]
+
+_T = TypeVar("_T")
+_GRANT = re.compile(GRANT)
+_WORDED = frozenset({"request", "extend", "withdraw", "return"})  # carry a reason, in words
+_PER_MINUTE = 10  # of those
+_MAX_REASON = 1_000  # characters
+_STORE_SECONDS = 60.0  # for one answer of a store
+
+
+class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a kernel may ask the keeper to sign, all verbs together."""
+
+    grant: str = ""
+    artifacts: tuple[str, ...] = ()
+    seconds: int = 0
+    reason: str = ""
+    kernel_key: PublicKey | None = None
+    release_key: bytes = b""
+    how: str = "wiped"
+    record: dsse.Envelope | None = None
+
+
+class Keeping:
+    """What the relay acts on: the person, the observer, the guardian of leases."""
+
+    def __init__(
+        self,
+        person: PersonClient,
+        *,
+        seat: str,
+        isolation: LevelName,
+        missing: tuple[str, ...],
+        observer: Observer,
+        guardian: Guardian,
+        opened: Callable[[str, str, bytes], None],
+        refused: Callable[[str, str], None],
+    ) -> None:
+        """``opened(artifact, seal_id, output_key)`` hears of each key release,
+        ``refused(method, path)`` of each request that is not on the list."""
+        self.person = person
+        self._seat = seat
+        self._isolation = isolation
+        self._missing = missing
+        self.observer = observer
+        self.guardian = guardian
+        self.opened = opened
+        self.refused = refused
+        self.pool = ThreadPoolExecutor(8, thread_name_prefix="aisec-relay")
+        # A store that hangs must not keep the lease from being renewed.
+        self.stores = ThreadPoolExecutor(8, thread_name_prefix="aisec-store")
+        self.shelf = Shelf(person)
+        self._rate = Rate(_PER_MINUTE)
+        self.output_keys: dict[str, bytes] = {}
+        self._session = requests.Session()
+        self._session.trust_env = False
+
+    @cached_property
+    def about(self) -> About:
+        """Whose kernel this is; asks the broker, so that a kernel starts without one."""
+        return About(
+            person=self.person.person,
+            seat=self._seat,
+            trust=self.person.trust,
+            isolation=self._isolation,
+            missing=self._missing,
+        )
+
+    async def call(self, function: Callable[[], _T]) -> _T:
+        """A blocking call, off the loop."""
+        return await asyncio.get_running_loop().run_in_executor(self.pool, function)
+
+    async def call_store(self, function: Callable[[], _T]) -> _T:
+        """The same for a store; raises SealError (``store-silent``) if it does not answer."""
+        answer = asyncio.get_running_loop().run_in_executor(self.stores, function)
+        try:
+            return await asyncio.wait_for(answer, _STORE_SECONDS)
+        except TimeoutError as error:
+            raise SealError(
+                f"The store has not answered for {_STORE_SECONDS:.0f} seconds.",
+                next="Try again; if it stays, tell whoever runs the store.",
+                code="store-silent",
+            ) from error
+
+    def forward(
+        self, method: str, target: str, headers: dict[str, str], body: bytes | None
+    ) -> requests.Response:
+        """The broker's answer to a request as the kernel made (and signed) it."""
+        return self._session.request(
+            method,
+            self.person.http.url + target,
+            headers=headers,
+            data=body,
+            auth=self.person.bearer,
+            timeout=60,
+            allow_redirects=False,
+        )
+
+    # -- in the person's name
+
+    def sign(self, verb: str, asked: Asked) -> Any:
+        person = self.person
+        if asked.grant:
+            self.check_grant(asked.grant)
+        if verb in _WORDED:
+            self._check_words(asked)
+        match verb:
+            case "request":
+                return person.request(
+                    asked.artifacts, asked.seconds, asked.reason, seat=self.about.seat
+                )
+            case "extend":
+                return person.extend(asked.grant, asked.seconds, asked.reason)
+            case "withdraw":
+                return person.withdraw(asked.grant, asked.reason)
+            case "return":
+                return person.return_(asked.grant, asked.reason)
+            case "bind":
+                return self._bind(asked)
+            case "wiped":
+                self.guardian.wiped(asked.grant)
+                return {}
+            case _:
+                return self._observe(asked)
+
+    @staticmethod
+    def check_grant(grant: str) -> None:
+        """Raises MalformedError unless it is an id: it becomes part of a path at the broker."""
+        if not _GRANT.fullmatch(grant):
+            raise MalformedError(
+                f"{grant[:60]!r} is not the id of a grant.", code="grant-id-invalid"
+            )
+
+    def _check_words(self, asked: Asked) -> None:
+        """Reasons are for people: short and few, or they would carry data out."""
+        if len(asked.reason) > _MAX_REASON:
+            raise RefusedError(
+                f"A reason from a secure kernel has at most {_MAX_REASON} characters.",
+                next="Say it shorter.",
+                code="reason-too-long",
+            )
+        if not self._rate.take():
+            raise RefusedError(
+                f"A secure kernel asks at most {_PER_MINUTE} times a minute.",
+                next="Wait a minute.",
+                code="asked-too-often",
+            )
+
+    def _bind(self, asked: Asked) -> Any:
+        if asked.kernel_key is None:
+            raise MalformedError("A binding names the kernel's key.")
+        asked.kernel_key.load()
+        grant = self.person.grant(asked.grant)
+        seat = self.person.read_request(grant).seat
+        if grant.state == "active" and seat != self.about.seat:
+            raise RefusedError(
+                f"{asked.grant} is in use in another notebook.",
+                next='Ask for this one: %grant request NAME --for 1h --reason "…"',
+                code="seat-taken",
+            )
+        view = self.person.bind(
+            asked.grant,
+            seat=seat,
+            kernel_key=asked.kernel_key,
+            release_key=asked.release_key,
+            isolation=self.about.isolation,
+            missing=self.about.missing,
+        )
+        self.guardian.guard(view, asked.kernel_key.key_id)
+        return view
+
+    def _observe(self, asked: Asked) -> Any:
+        """The observation beside a record, signed with the person's key."""
+        if asked.record is None:
+            raise MalformedError("There is no record to observe.")
+        record = asked.record.read(Record, Record.payload_type, "The record")
+        observation = self.observer.observation(
+            origin=self.about.trust.origin,
+            person=self.about.person,
+            run=record.run,
+            kernel=record.kernel,
+            record_sha256=hashlib.sha256(asked.record.payload).hexdigest(),
+            isolation=self.about.isolation,
+        )
+        return dsse.sign(observation, Observation.payload_type, self.person.home.key())
+
+    # -- sealed files
+
+    def output_key(self, artifact: str, seal_id: str) -> bytes:
+        """Of a version; asked of the broker if the kernel never asked for its manifest."""
+        if seal_id not in self.output_keys:
+            view = self.person.artifact(artifact)
+            self.output_keys[view.seal_id] = read_manifest(view.manifest).output_key
+        return self.output_keys[seal_id]
+
+    def close(self) -> None:
+        """The kernel ended: what it stored and never registered goes."""
+        self.shelf.sweep()
