@@ -9,7 +9,7 @@ from jupyter_aisec.broker.problems import problem
 __all__ = ["LARGE", "SMALL", "BodyLimit"]
 
 SMALL = 1 << 20  # bytes
-LARGE = 24 << 20  # bytes: a manifest of 16 MiB, in base64
+LARGE = 6 << 20  # bytes: a manifest of 1 MiB and 1,024 encrypted keys, in base64
 _LARGE_PATHS = frozenset({"/v1/artifacts", "/v1/runs"})
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from jupyter_aisec.errors import MalformedError
 from jupyter_aisec.grants.policy import MAX_POLICY
 from jupyter_aisec.people.dsse import Envelope, Signature
+from jupyter_aisec.sealed.manifest import MAX_FILES
 
 __all__ = [
     "EndedIn",
@@ -97,7 +98,7 @@ class KeysIn(Strict):
     artifact: str = Field(max_length=200)
     version: int | None = Field(default=None, ge=1, le=2**31)
     files: list[Annotated[str, Field(max_length=1024)]] | None = Field(
-        default=None, min_length=1, max_length=10_000
+        default=None, min_length=1, max_length=MAX_FILES
     )
 
 

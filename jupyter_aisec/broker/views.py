@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import msgspec
 from pydantic import BaseModel, ConfigDict
@@ -31,6 +31,7 @@ __all__ = [
     "FindingView",
     "GrantView",
     "LeaseView",
+    "ListedView",
     "PersonView",
     "PolicyView",
     "ReleaseView",
@@ -93,30 +94,42 @@ class PersonView(View):
         return cls(name=person.name, roles=list(person.roles), keys=keys, removed=person.removed)
 
 
-class ArtifactView(View):
-    """One version, and the URL where its sealed files are."""
+class ListedView(View):
+    """One version in a list, and the URL where its sealed files are."""
 
     artifact: str
     version: int
     seal_id: str
     url: str
-    manifest: EnvelopeModel
     labels: list[str]
     by: str
     at: str
 
     @classmethod
-    def of(cls, version: ArtifactVersion) -> ArtifactView:
-        return cls(
-            artifact=version.artifact,
-            version=version.version,
-            seal_id=version.seal_id,
-            url=version.url,
-            manifest=envelope_model(version.manifest),
-            labels=sorted(version.labels),
-            by=version.by,
-            at=version.at,
-        )
+    def of(cls, version: ArtifactVersion) -> Self:
+        return cls(**cls._fields_of(version))
+
+    @classmethod
+    def _fields_of(cls, version: ArtifactVersion) -> dict[str, Any]:
+        return {
+            "artifact": version.artifact,
+            "version": version.version,
+            "seal_id": version.seal_id,
+            "url": version.url,
+            "labels": sorted(version.labels),
+            "by": version.by,
+            "at": version.at,
+        }
+
+
+class ArtifactView(ListedView):
+    """One version with its manifest."""
+
+    manifest: EnvelopeModel
+
+    @classmethod
+    def _fields_of(cls, version: ArtifactVersion) -> dict[str, Any]:
+        return {**super()._fields_of(version), "manifest": envelope_model(version.manifest)}
 
 
 class SealedView(View):

@@ -9,7 +9,7 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from jupyter_aisec.cli.output import Json, emit, fields, table
-from jupyter_aisec.client import ArtifactView, PersonClient
+from jupyter_aisec.client import ArtifactView, ListedView, PersonClient
 from jupyter_aisec.sealed.manifest import read_manifest
 
 __all__ = ["app"]
@@ -90,7 +90,7 @@ def versions(name: Name, json: Json = False) -> None:
     emit(found, json, _table(found))
 
 
-def _table(views: tuple[ArtifactView, ...]) -> Any:
+def _table(views: tuple[ListedView, ...]) -> Any:
     rows = ((one.artifact, one.version, one.seal_id, ", ".join(one.labels)) for one in views)
     return table(("ARTIFACT", "VERSION", "SEAL ID", "LABELS"), rows)
 

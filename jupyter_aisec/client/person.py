@@ -24,6 +24,7 @@ from jupyter_aisec.client.views import (
     Explained,
     GrantView,
     Lease,
+    ListedView,
     PersonView,
     PolicyView,
     RunView,
@@ -58,6 +59,7 @@ __all__ = ["PersonClient"]
 
 S = TypeVar("S", bound=Statement)
 Isolation = Literal["none", "partial", "full"]
+_PAGE = 1000  # so many versions the broker lists at a time
 _RENEW_EARLY = timedelta(seconds=30)
 
 
@@ -168,17 +170,27 @@ class PersonClient:
 
     # -- artifacts
 
-    def artifacts(self) -> tuple[ArtifactView, ...]:
-        return as_view(self.http.get("/v1/artifacts"), tuple[ArtifactView, ...])
+    def artifacts(self) -> tuple[ListedView, ...]:
+        """The newest version of every artifact, by name."""
+        return self._listed("/v1/artifacts", lambda last: last.artifact)
 
     def artifact(self, name: str, version: int | None = None) -> ArtifactView:
         return get_artifact(self.http, name, version)
 
-    def versions(self, name: str) -> tuple[ArtifactView, ...]:
+    def versions(self, name: str) -> tuple[ListedView, ...]:
         """Every version of an artifact, the first one first."""
         check_artifact_name(name)
-        answer = self.http.get(f"/v1/artifacts/{name}/versions")
-        return as_view(answer, tuple[ArtifactView, ...])
+        return self._listed(f"/v1/artifacts/{name}/versions", lambda last: last.version)
+
+    def _listed(
+        self, path: str, after: Callable[[ListedView], str | int]
+    ) -> tuple[ListedView, ...]:
+        """The broker lists so many at a time, and goes on after the last one."""
+        found = page = as_view(self.http.get(path), tuple[ListedView, ...])
+        while len(page) == _PAGE:
+            page = as_view(self.http.get(path, {"after": after(page[-1])}), tuple[ListedView, ...])
+            found += page
+        return found
 
     def store(self) -> str:
         """The URL below which new versions are written."""
@@ -378,8 +390,14 @@ class PersonClient:
 
     def entries(self, start: int, end: int) -> tuple[EntryView, ...]:
         """Ledger entries with bodies, of the indexes ``start`` to ``end`` (exclusive)."""
-        answer = self.http.get("/v1/ledger/entries", {"from": start, "to": end})
-        return as_view(answer, tuple[EntryView, ...])
+        found: tuple[EntryView, ...] = ()
+        while start < end:  # an answer holds so many bytes
+            answer = self.http.get("/v1/ledger/entries", {"from": start, "to": end})
+            page = as_view(answer, tuple[EntryView, ...])
+            if not page or page[-1].index < start:
+                break
+            found, start = found + page, page[-1].index + 1
+        return found
 
     def audit(self) -> AuditView:
         """Have the broker check all of its tables now."""

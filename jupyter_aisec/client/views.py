@@ -21,6 +21,7 @@ __all__ = [
     "GrantView",
     "KeyView",
     "Lease",
+    "ListedView",
     "PersonView",
     "PolicyView",
     "Refusal",
@@ -83,15 +84,20 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
     refusal: Refusal | None = None
 
 
-class ArtifactView(msgspec.Struct, frozen=True, kw_only=True):
+class ListedView(msgspec.Struct, frozen=True, kw_only=True):
     """One version of an artifact and where its sealed files lie."""
 
     artifact: str
     version: int
     seal_id: str
     url: str
-    manifest: Envelope
     labels: tuple[str, ...] = ()
+
+
+class ArtifactView(ListedView, frozen=True, kw_only=True):
+    """One version with its manifest."""
+
+    manifest: Envelope
 
 
 class SealedView(msgspec.Struct, frozen=True, kw_only=True):

@@ -46,8 +46,8 @@ __all__ = [
 
 FORMAT = "jupyter-aisec/manifest/v1"
 PAYLOAD_TYPE = "application/vnd.jupyter-aisec.manifest+json"
-MAX_FILES = 10_000
-MAX_MANIFEST_SIZE = 16 << 20  # bytes, of the envelope
+MAX_FILES = 4_000
+MAX_MANIFEST_SIZE = 1 << 20  # bytes, of the payload: the broker keeps each, in its ledger
 MAX_NAME_BYTES = 1024
 _MAX_PART_BYTES = 255  # what file systems take
 
@@ -193,7 +193,11 @@ def read_manifest(envelope: dsse.Envelope) -> Manifest:
     Raises MalformedError, or SignatureError for another payload type.
     """
     if len(envelope.payload) > MAX_MANIFEST_SIZE:
-        raise MalformedError("The manifest is larger than any manifest may be.")
+        raise MalformedError(
+            f"The manifest is larger than {MAX_MANIFEST_SIZE:,} bytes.",
+            next="Seal fewer files at a time, with shorter names, or pack them into larger ones.",
+            code="manifest-too-large",
+        )
     manifest = envelope.read(Manifest, PAYLOAD_TYPE, "The manifest")
     manifest.check()
     return manifest

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from jupyter_aisec.client import Home, KernelClient, PersonClient, Session
+from jupyter_aisec.client import Home, KernelClient, PersonClient, Session, person
 from jupyter_aisec.client.countersign import (
     countersign,
     missing,
@@ -27,8 +29,9 @@ from jupyter_aisec.errors import (
     SignatureError,
     UsageError,
 )
+from jupyter_aisec.ids import new_id
 from jupyter_aisec.people.keys import SigningKey
-from jupyter_aisec.sealed import DataKey, UrlFolder, open_artifact
+from jupyter_aisec.sealed import DataKey, UrlFolder, open_artifact, version_url
 from jupyter_aisec.sealed.artifact import seal_artifact
 from jupyter_aisec.sealed.release import ReleaseKey
 from jupyter_aisec.times import format_time
@@ -96,8 +99,9 @@ def test_a_kernel_registers_what_it_sealed(
     approver.approve(grant)
     kernel = bound(researcher, grant)
     kernel.keys(grant, name)
-    url = f"{kernel.store()}/{name}-out"
-    result = seal_artifact(f"{name}-out", DATA, UrlFolder(url), kernel.key)
+    seal_id = new_id("seal")
+    url = version_url(kernel.store(), f"{name}-out", seal_id)
+    result = seal_artifact(f"{name}-out", DATA, UrlFolder(url), kernel.key, seal_id=seal_id)
     assert kernel.sealed(result, url).version == 1
     assert kernel.artifact(f"{name}-out").seal_id == result.manifest.seal_id
 
@@ -244,6 +248,40 @@ def test_the_ledger_can_be_read(researcher: PersonClient) -> None:
         researcher.run("run_01ARZ3NDEKTSV4RRFFQ69G5FAV")
     with pytest.raises(NotFoundError):
         researcher.bundle("seal_01ARZ3NDEKTSV4RRFFQ69G5FAV")
+
+
+class Pages:
+    """Answers that hold so many of ten at a time."""
+
+    def __init__(self, make: Callable[[int], dict[str, Any]], size: int) -> None:
+        self.make, self.size, self.asked = make, size, 0
+
+    def get(self, _: str, params: dict[str, int] | None = None) -> list[dict[str, Any]]:
+        self.asked += 1
+        params = params or {}
+        first = params.get("from", params.get("after", 0))
+        return [self.make(one) for one in range(first, min(first + self.size, 10))]
+
+
+def test_lists_go_on_after_what_one_answer_holds(
+    researcher: PersonClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(person, "_PAGE", 4)
+
+    def version(one: int) -> dict[str, Any]:
+        return {"artifact": "dataset/x", "version": one + 1, "seal_id": "s", "url": "u"}
+
+    def entry(one: int) -> dict[str, Any]:
+        return {"index": one, "at": "", "type": "", "salt": "", "body": ""}
+
+    monkeypatch.setattr(researcher, "http", Pages(version, 4))
+    assert [one.version for one in researcher.versions("dataset/x")] == list(range(1, 11))
+    monkeypatch.setattr(researcher, "http", Pages(entry, 3))
+    assert [one.index for one in researcher.entries(0, 20)] == list(range(10))
+    stuck = Pages(lambda _: entry(0), 3)
+    monkeypatch.setattr(researcher, "http", stuck)
+    assert len(researcher.entries(0, 20)) == 3
+    assert stuck.asked == 2  # what goes nowhere is not followed
 
 
 def test_approving_twice_is_a_conflict(

@@ -140,7 +140,7 @@ def test_a_manifest_that_is_none_is_refused(folder, content):
 
 
 def test_an_enormous_manifest_is_not_even_read(folder, monkeypatch):
-    monkeypatch.setattr(store, "MAX_MANIFEST_SIZE", 2)
+    monkeypatch.setattr(store, "MAX_MANIFEST_SIZE", 1)
     write(folder, store.MANIFEST, b"abc")
     with pytest.raises(MalformedError, match="larger"):
         store.read_envelope(folder)

@@ -9,16 +9,23 @@ from fastapi import APIRouter, Path, Query
 from jupyter_aisec.broker.identity import BrokerDep, SenderDep, SignedInDep
 from jupyter_aisec.broker.schemas import SealedIn
 from jupyter_aisec.broker.sealing import accept_version
-from jupyter_aisec.broker.views import ArtifactView, SealedView, StoreView
+from jupyter_aisec.broker.views import ArtifactView, ListedView, SealedView, StoreView
 
 router = APIRouter(prefix="/v1", tags=["artifacts"])
 
 
+_PAGE = 1000
+
+
 @router.get("/artifacts", summary="The newest version of every artifact")
-def artifacts(broker: BrokerDep, who: SignedInDep) -> list[ArtifactView]:
+def artifacts(
+    broker: BrokerDep, who: SignedInDep, after: Annotated[str, Query(max_length=200)] = ""
+) -> list[ListedView]:
+    """In the order of their names; at most 1,000, and ``after`` the last name goes on."""
     with broker.ledger.reading() as (state, _):
         catalog = state.catalog
-        return [ArtifactView.of(catalog.find(name)) for name in catalog.names]
+        names = sorted(name for name in catalog.names if name > after)
+        return [ListedView.of(catalog.find(name)) for name in names[:_PAGE]]
 
 
 @router.get("/artifacts/{kind}/{name}", summary="One version: the newest, or the one asked for")
@@ -39,10 +46,13 @@ def versions(
     who: SignedInDep,
     kind: Literal["dataset", "weights", "results"],
     name: Annotated[str, Path(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")],
-) -> list[ArtifactView]:
+    after: Annotated[int, Query(ge=0, le=2**31)] = 0,
+) -> list[ListedView]:
+    """At most 1,000, and ``after`` the last version goes on."""
     with broker.ledger.reading() as (state, _):
         state.catalog.find(f"{kind}/{name}")
-        return [ArtifactView.of(one) for one in state.catalog.versions(f"{kind}/{name}")]
+        found = state.catalog.versions(f"{kind}/{name}")
+        return [ListedView.of(one) for one in found[after : after + _PAGE]]
 
 
 @router.post("/artifacts", summary="Register a sealed version, and hand in its keys")

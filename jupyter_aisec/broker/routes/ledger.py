@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate, takewhile
 from typing import Annotated
 
 import msgspec
@@ -22,6 +23,7 @@ from jupyter_aisec.ledger.tiles import TILE_WIDTH, entry_bundle, parse_tile_path
 router = APIRouter(tags=["ledger"])
 
 _MAX_ENTRIES = 1000
+_MAX_BYTES = 8 << 20  # of bodies in one answer, or a single larger one
 _TILE = r"^(?:entries|[0-9]|[1-5][0-9])/(?:x[0-9]{3}/)*[0-9]{3}(?:\.p/[1-9][0-9]{0,2})?$"
 
 
@@ -76,15 +78,20 @@ def entries(
     start: Annotated[int, Query(alias="from", ge=0, le=2**53)] = 0,
     end: Annotated[int | None, Query(alias="to", ge=0, le=2**53)] = None,
 ) -> list[EntryView]:
-    """Admins and approvers see every entry, others those of their own grants; at most 1,000."""
+    """Admins and approvers see every entry, others those of their own grants.
+
+    At most 1,000 entries, and at most 8 MiB of bodies: ask again from the last one on, until
+    there is none.
+    """
     everything = bool({"admin", "approver"} & set(who.roles))
     with broker.ledger.reading() as (state, _):
         chosen = broker.ledger.entries[start : min(end or 2**53, start + _MAX_ENTRIES)]
-        return [
-            EntryView.of(entry)
-            for entry in chosen
-            if everything or sees_grant(who, state, grant_of(entry) or "")
+        seen = [
+            entry for entry in chosen if everything or sees_grant(who, state, grant_of(entry) or "")
         ]
+    sizes = accumulate(len(entry.body) for entry in seen)
+    fitting = sum(1 for _ in takewhile(lambda size: size <= _MAX_BYTES, sizes))
+    return [EntryView.of(entry) for entry in seen[: max(1, fitting)]]
 
 
 @router.get("/v1/trust", summary="The trust file, for `aisec verify --trust`")

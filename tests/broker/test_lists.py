@@ -1,0 +1,62 @@
+"""Lists are short: no manifests, so many at a time, so many bytes; and clients go on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from jupyter_aisec.broker.routes import artifacts, ledger
+from jupyter_aisec.sealed.manifest import MAX_MANIFEST_SIZE, PAYLOAD_TYPE
+from tests.broker.world import Api, Sealed, problem, seal
+
+
+def names(answer: list[dict[str, Any]]) -> list[Any]:
+    return [one["artifact"] for one in answer]
+
+
+def test_the_catalog_has_no_manifests_and_pages(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("weights/c", "dataset/a", "results/b"):
+        api.seal(seal(name, api.site.keys["researcher"]), person="researcher")
+    monkeypatch.setattr(artifacts, "_PAGE", 2)
+    first = api.get("/v1/artifacts", "second")
+    assert names(first) == ["dataset/a", "results/b"]
+    assert "manifest" not in first[0]
+    assert names(api.get("/v1/artifacts?after=results/b", "second")) == ["weights/c"]
+    assert api.get("/v1/artifacts?after=weights/c", "second") == []
+    assert "manifest" in api.get("/v1/artifacts/dataset/a", "second")
+
+
+def test_versions_have_no_manifests_and_page(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        api.seal(seal("dataset/a", api.site.keys["researcher"]), person="researcher")
+    monkeypatch.setattr(artifacts, "_PAGE", 2)
+    path = "/v1/artifacts/dataset/a/versions"
+    first = api.get(path, "second")
+    assert [one["version"] for one in first] == [1, 2]
+    assert "manifest" not in first[0]
+    assert [one["version"] for one in api.get(f"{path}?after=2", "second")] == [3]
+
+
+def test_entries_are_so_many_bytes_and_never_none(
+    api: Api, sealed: Sealed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = api.get("/v1/ledger/entries", "approver")
+    monkeypatch.setattr(ledger, "_MAX_BYTES", 1)
+    one_by_one = [
+        api.get(f"/v1/ledger/entries?from={index}", "approver") for index in range(len(everything))
+    ]
+    assert [page for (page,) in one_by_one] == everything
+    assert api.get(f"/v1/ledger/entries?from={len(everything)}", "approver") == []
+
+
+def test_a_manifest_has_a_size(api: Api) -> None:
+    given = seal("dataset/a", api.site.keys["researcher"])
+    payload = b" " * (MAX_MANIFEST_SIZE + 1)
+    given.envelope = msgspec.structs.replace(
+        given.envelope, payload=payload, payload_type=PAYLOAD_TYPE
+    )
+    body = given.body(api.site.trust.seal_key)
+    answer = api.send("POST", "/v1/artifacts", body, person="researcher")
+    assert "pack them" in problem(answer, 422, "manifest-too-large")["next"]
