@@ -160,6 +160,11 @@ def _check_enrolled(
     body: bodies.KeyEnrolled,
     origin: str,
 ) -> None:
+    """That the key signed for itself, and that its person or an admin vouched for it.
+
+    How many human beings among the admins it took is for :func:`require_admins`, which knows
+    the policies: as many as for the broker (``grants.enrolments``).
+    """
     enrolment = read_statement(body.by, Enrolment, origin)
     said = (enrolment.person, enrolment.key, enrolment.token_sha256)
     _require_same(said, (body.person, body.key, body.token_sha256), entry)
@@ -177,8 +182,9 @@ def _check_enrolled(
             )
         return
     signers = directory.signers(body.by, entry.index)
-    admins = [name for name in signers if directory.has_role(name, "admin", entry.index)]
-    if body.person not in signers and not admins:
+    if body.person not in signers and not any(
+        directory.has_role(name, "admin", entry.index) for name in signers
+    ):
         raise IdentityError(
             f"Nobody who may vouched for the key of entry {entry.index}.",
             code="enrolment-unvouched",
@@ -188,6 +194,11 @@ def _check_enrolled(
 def _require_oneself_or_admin(
     directory: Directory, envelope: Envelope, person: str, index: int
 ) -> None:
+    """That nobody but that person, or none but admins, signed.
+
+    One admin is enough to revoke a key, and to remove whoever is no admin; how many remove an
+    admin is for :func:`require_admins`, as for the broker (``grants.persons``).
+    """
     signers = directory.signers(envelope, index)
     if signers != (person,):
         _require_admin(directory, signers, index)
