@@ -7,12 +7,14 @@ sources or outputs.
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
 from jupyter_aisec.confine.wire import Message
+from jupyter_aisec.errors import MalformedError
 from jupyter_aisec.provenance.facts import Observation, SeenCell
 from jupyter_aisec.record import source_digest
 
@@ -26,8 +28,15 @@ Status = Literal["ok", "error", "aborted"]
 
 
 class _Cell:
-    def __init__(self, msg_id: str, sha256: str, at: str, silent: bool) -> None:
-        self.msg_id, self.sha256, self.at, self.silent = msg_id, sha256, at, silent
+    def __init__(self, msg_id: str, content: dict[str, Any], at: str) -> None:
+        self.msg_id, self.at = msg_id, at
+        self.sha256 = source_digest(str(content.get("code", "")))
+        self.silent = bool(content.get("silent", False))
+        expressions = content.get("user_expressions")
+        self.expressions_sha256 = (
+            source_digest(json.dumps(expressions, sort_keys=True)) if expressions else None
+        )
+        self.began = False
         self.status: Status | None = None
         self.outputs: Any = None  # a running digest, from the first output on
 
@@ -37,6 +46,8 @@ class _Cell:
             sha256=self.sha256,
             at=self.at,
             silent=self.silent,
+            expressions_sha256=self.expressions_sha256,
+            began=self.began,
             outputs_sha256=None if self.outputs is None else self.outputs.hexdigest(),
             status=self.status,
         )
@@ -48,55 +59,48 @@ class Observer:
     def __init__(self, now: Callable[[], str]) -> None:
         self._now = now
         self._lock = threading.Lock()
-        self._cells: OrderedDict[str, _Cell] = OrderedDict()
+        self._cells: deque[_Cell] = deque()
+        # By id, for what comes back; an id that is used again hides no earlier cell.
+        self._latest: dict[str, _Cell] = {}
         self._missing = 0
 
     def saw(self, message: Message) -> None:
         """A message that passes, as it was before anybody changed it.
 
-        Raises MalformedError for one that is not JSON where the protocol has it so.
+        Raises MalformedError for one that is not JSON, or no object, where the protocol has it
+        so.
         """
-        kind = message.type
-        if message.direction == "in" and kind == "execute_request":
+        if message.direction == "out":
+            with self._lock:
+                cell = self._latest.get(_msg_id(message, "parent_header"))
+                if cell is not None:
+                    self._came_back(cell, message)
+        elif _object(message, "header").get("msg_type") == "execute_request":
             self._asked(message)
-        elif message.direction == "out" and kind == "execute_reply":
-            self._answered(message)
-        elif message.channel == "iopub" and kind in OUTPUT_TYPES:
-            self._came_out(message)
 
     def _asked(self, message: Message) -> None:
-        content = message.json("content")
-        msg_id = str(message.json("header").get("msg_id", ""))
-        cell = _Cell(
-            msg_id,
-            source_digest(str(content.get("code", ""))),
-            self._now(),
-            bool(content.get("silent", False)),
-        )
+        cell = _Cell(_msg_id(message, "header"), _object(message, "content"), self._now())
         with self._lock:
-            self._cells[msg_id] = cell
+            self._cells.append(cell)
+            self._latest[cell.msg_id] = cell
             if len(self._cells) > MOST_CELLS:
-                self._cells.popitem(last=False)
+                oldest = self._cells.popleft()
+                if self._latest[oldest.msg_id] is oldest:
+                    del self._latest[oldest.msg_id]
                 self._missing += 1
 
-    def _answered(self, message: Message) -> None:
-        status = message.json("content").get("status")
-        with self._lock:
-            cell = self._parent(message)
-            if cell is not None and status in ("ok", "error", "aborted"):
-                cell.status = cast(Status, status)
-
-    def _came_out(self, message: Message) -> None:
-        with self._lock:
-            cell = self._parent(message)
-            if cell is not None:
-                if cell.outputs is None:
-                    cell.outputs = hashlib.sha256()
-                # The content's length first, so that two outputs are not one longer one.
-                cell.outputs.update(b"%d:" % len(message.content) + message.content)
-
-    def _parent(self, message: Message) -> _Cell | None:
-        return self._cells.get(str(message.json("parent_header").get("msg_id", "")))
+    def _came_back(self, cell: _Cell, message: Message) -> None:
+        cell.began = True
+        kind = _object(message, "header").get("msg_type")
+        if kind == "execute_reply":
+            status = _object(message, "content").get("status")
+            # Whatever it calls it, it is an answer; a strange one did not end well.
+            cell.status = cast(Status, status) if status in ("ok", "aborted") else "error"
+        elif message.channel == "iopub" and kind in OUTPUT_TYPES:
+            if cell.outputs is None:
+                cell.outputs = hashlib.sha256()
+            # The content's length first, so that two outputs are not one longer one.
+            cell.outputs.update(b"%d:" % len(message.content) + message.content)
 
     def observation(
         self,
@@ -118,6 +122,19 @@ class Observer:
                 record_sha256=record_sha256,
                 at=self._now(),
                 isolation=isolation,
-                cells=tuple(cell.seen() for cell in self._cells.values()),
+                cells=tuple(cell.seen() for cell in self._cells),
                 cells_missing=self._missing,
             )
+
+
+def _msg_id(message: Message, part: Literal["header", "parent_header"]) -> str:
+    return str(_object(message, part).get("msg_id", ""))
+
+
+def _object(
+    message: Message, part: Literal["header", "parent_header", "content"]
+) -> dict[str, Any]:
+    found = message.json(part)
+    if not isinstance(found, dict):
+        raise MalformedError(f"The {part} of a message is not an object.")
+    return found

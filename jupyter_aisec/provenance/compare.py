@@ -23,6 +23,7 @@ Kind = Literal[
     "gap",  # an observer no longer has all cells
     "cell-missing",  # seen outside, not in the record
     "cell-silent",  # ran silently: IPython does not tell the recorder
+    "cell-expressions",  # expressions were evaluated after it, which no recorder hears of
     "cell-unseen",  # in the record, not seen outside
     "cell-source",  # both have a cell at this place, with different sources
     "cell-order",  # both have it, at different places
@@ -99,19 +100,14 @@ def _gaps(record: Record, observation: Observation | None) -> Iterator[Differenc
 
 
 def _cell_differences(cells: Sequence[Cell], seen: Sequence[SeenCell]) -> Iterator[Difference]:
-    seen = _without_waiting(seen)
+    seen = _without_waiting(seen, cells)
     heard = [one for one in seen if not one.silent]
-    for one in seen:
-        if one.silent:
-            yield Difference(
-                kind="cell-silent",
-                what=f"A cell ran silently at {one.at}, source {_short(one.sha256)}.",
-            )
+    yield from _unheard(seen)
+    only_inside: list[Cell] = []
+    only_outside: list[SeenCell] = []
     matcher = SequenceMatcher(
         None, [one.sha256 for one in cells], [one.sha256 for one in heard], autojunk=False
     )
-    only_inside: list[Cell] = []
-    only_outside: list[SeenCell] = []
     for tag, low, high, seen_low, seen_high in matcher.get_opcodes():
         inside, outside = cells[low:high], heard[seen_low:seen_high]
         if tag == "equal":
@@ -129,14 +125,41 @@ def _cell_differences(cells: Sequence[Cell], seen: Sequence[SeenCell]) -> Iterat
     yield from _leftovers(only_inside, only_outside)
 
 
-def _without_waiting(seen: Sequence[SeenCell]) -> Sequence[SeenCell]:
+def _unheard(seen: Sequence[SeenCell]) -> Iterator[Difference]:
+    """What was asked for, and IPython tells no recorder about."""
+    for one in seen:
+        if one.silent:
+            yield Difference(
+                kind="cell-silent",
+                what=f"A cell ran silently at {one.at}, source {_short(one.sha256)}.",
+            )
+        if one.expressions_sha256:
+            yield Difference(
+                kind="cell-expressions",
+                what=f"Expressions were evaluated after the cell seen at {one.at}, all of them "
+                f"together {_short(one.expressions_sha256)}.",
+            )
+
+
+def _without_waiting(seen: Sequence[SeenCell], cells: Sequence[Cell]) -> Sequence[SeenCell]:
     """What was seen, less the cells that still wait behind the one that runs ("Run All").
 
-    A kernel answers in order, so behind a cell without an answer nothing has begun, unless
-    something came out of it. A cell that ran all the same is in the record, and unseen.
+    A kernel takes its requests in order, so a cell waits only if nothing ever came back of it
+    and of all that was asked for after it: whoever keeps an answer back cannot make a cell look
+    as if it waited. The cell that runs may be so new that nothing came back of it yet; the
+    record has it then, without an end.
     """
-    end = next((n for n, one in enumerate(seen, 1) if one.status is None), len(seen))
-    return [*seen[:end], *(one for one in seen[end:] if one.status or one.outputs_sha256)]
+    begun = [one.began or bool(one.status or one.outputs_sha256) for one in seen]
+    end = next((n for n in range(len(seen), 0, -1) if begun[n - 1]), 0)
+    for one in seen[end : end + 1]:
+        running = any(cell.sha256 == one.sha256 and cell.finished is None for cell in cells)
+        if running and _count(one, cells) > _count(one, seen[:end]):
+            end += 1
+    return seen[:end]
+
+
+def _count(one: SeenCell, among: Sequence[Cell | SeenCell]) -> int:
+    return sum(other.sha256 == one.sha256 for other in among)
 
 
 def _outcomes(cells: Sequence[Cell], seen: Sequence[SeenCell]) -> Iterator[Difference]:

@@ -114,8 +114,10 @@ class SeenCell(Fact, frozen=True, kw_only=True):
     sha256: str  # of the source as it was sent
     at: str
     silent: bool = False  # IPython tells the recorder nothing about these
+    expressions_sha256: str | None = None  # of expressions to evaluate after it; None without
+    began: bool = False  # anything at all came back; until then it may still wait its turn
     outputs_sha256: str | None = None  # of what came out so far; None before any output
-    status: Literal["ok", "error", "aborted"] | None = None  # None while it runs
+    status: Literal["ok", "error", "aborted"] | None = None  # None while it runs or waits
 
 
 class Observation(Fact, frozen=True, kw_only=True):

@@ -70,15 +70,64 @@ def test_silent_requests_are_seen_too(observer):
     assert observed(observer).cells[0].silent
 
 
+@pytest.mark.parametrize("status", ["error", "strange", None, 7, []], ids=str)
+def test_any_answer_is_an_answer_and_a_strange_one_no_good_end(observer, status):
+    observer.saw(asked("m1", "x"))
+    observer.saw(message("execute_reply", {"status": status}, channel="shell"))
+    assert observed(observer).cells[0].status == "error"
+
+
+@pytest.mark.parametrize(
+    "came_back",
+    [
+        message("status", {"execution_state": "busy"}),
+        message("execute_input", {"code": "x"}),
+        message("input_request", {"prompt": ""}, channel="stdin"),
+        message("stream", {"text": "x"}),
+        message("execute_reply", {"status": "aborted"}, channel="shell"),
+    ],
+    ids=lambda one: one.type,
+)
+def test_whatever_comes_back_says_that_it_began(observer, came_back):
+    observer.saw(asked("m1", "x"))
+    observer.saw(asked("m2", "y"))
+    observer.saw(came_back)
+    assert [cell.began for cell in observed(observer).cells] == [True, False]
+
+
+def test_an_id_used_again_hides_no_earlier_cell(observer, monkeypatch):
+    monkeypatch.setattr(module, "MOST_CELLS", 2)
+    for code in ("hidden", "shown"):
+        observer.saw(asked("m1", code))
+    observer.saw(message("execute_reply", {"status": "ok"}, channel="shell"))
+    first, second = observed(observer).cells
+    assert (first.sha256, first.status) == (source_digest("hidden"), None)
+    assert (second.sha256, second.status) == (source_digest("shown"), "ok")
+    observer.saw(asked("m2", "z"))
+    observer.saw(message("stream", {"text": "x"}))
+    assert observed(observer).cells[0].outputs_sha256 is not None
+
+
+@pytest.mark.parametrize("expressions", [None, {}, []], ids=str)
+def test_without_expressions_there_is_no_digest_of_them(observer, expressions):
+    observer.saw(asked("m1", "x", user_expressions=expressions))
+    assert observed(observer).cells[0].expressions_sha256 is None
+
+
+def test_expressions_have_a_digest_whatever_their_order(observer):
+    for expressions in ({"a": "1", "b": "2"}, {"b": "2", "a": "1"}, {"a": "2", "b": "2"}):
+        observer.saw(asked("m", "x", user_expressions=expressions))
+    first, second, third = [cell.expressions_sha256 for cell in observed(observer).cells]
+    assert first == second != third
+
+
 @pytest.mark.parametrize(
     "other",
     [
-        message("status", {"execution_state": "idle"}),
         message("stream", {"text": "x"}, parent="unknown"),
         message("execute_reply", {"status": "ok"}, channel="shell", parent="unknown"),
-        message("execute_reply", {"status": "strange"}, channel="shell"),
         message("kernel_info_request", {}, direction="in", channel="shell"),
-        message("execute_request", {"code": "x"}, direction="out", channel="shell"),
+        message("execute_request", {"code": "x"}, direction="out", channel="shell", parent=""),
     ],
 )
 def test_what_is_no_cell_changes_nothing(observer, other):
@@ -99,6 +148,13 @@ def test_only_the_newest_are_kept_and_the_gap_is_counted(observer, monkeypatch):
 
 def test_what_is_not_json_is_our_error(observer):
     broken = Message("in", "shell", (), b"{", b"{}", b"{}", b"{}")
+    with pytest.raises(MalformedError):
+        observer.saw(broken)
+
+
+@pytest.mark.parametrize("direction", ["in", "out"])
+def test_what_is_no_object_is_our_error(observer, direction):
+    broken = Message(direction, "shell", (), b"[]", b"[]", b"{}", b"{}")
     with pytest.raises(MalformedError):
         observer.saw(broken)
 

@@ -146,31 +146,78 @@ def test_a_silent_cell_is_named_and_not_looked_for_in_the_record() -> None:
 )
 def test_outcomes(ok: bool | None, status: Any, differs: bool) -> None:
     cells = tuple(msgspec.structs.replace(one, ok=ok) for one in _cells("a"))
-    seen = tuple(msgspec.structs.replace(one, status=status) for one in _seen("a"))
+    seen = tuple(msgspec.structs.replace(one, began=True, status=status) for one in _seen("a"))
     found = compare(_record("", cells=cells), _observation("", cells=seen), ())
     assert [one.kind for one in found] == ["cell-outcome"] * differs
 
 
-def _asked(text: str, **last: Any) -> Observation:
-    """Cells of which the first ran, the second runs, and the others were only asked for."""
-    first, *others = _seen(text)
-    waiting = [msgspec.structs.replace(one, status=None) for one in others]
-    waiting[-1] = msgspec.structs.replace(waiting[-1], **last)
-    return msgspec.structs.replace(_observation(""), cells=(first, *waiting))
+def _run_all(inside: str, begun: str, waiting: str) -> tuple[str, ...]:
+    """Kinds of differences while the last cell of ``inside`` runs: it has no end yet.
+
+    Of ``begun``, the last has no answer; of ``waiting`` nothing came back.
+    """
+    cells = list(_cells(inside))
+    cells[-1] = msgspec.structs.replace(cells[-1], finished=None, ok=None)
+    seen = list(_seen(begun + waiting))
+    for n in range(len(begun) - 1, len(seen)):
+        seen[n] = msgspec.structs.replace(seen[n], status=None, began=n < len(begun))
+    observation = _observation("", cells=tuple(seen))
+    return tuple(one.kind for one in compare(_record("", cells=tuple(cells)), observation, ()))
 
 
 @pytest.mark.parametrize(
-    ("inside", "last", "kinds"),
+    ("inside", "begun", "waiting", "kinds"),
     [
-        pytest.param("ab", {}, [], id="only-asked-for-is-not-missing"),
-        pytest.param("abcd", {}, ["cell-unseen", "cell-unseen"], id="recorded-as-run"),
-        pytest.param("ab", {"outputs_sha256": "0" * 64}, ["cell-missing"], id="gave-output"),
-        pytest.param("ab", {"status": "ok"}, ["cell-missing"], id="was-answered"),
+        pytest.param("ab", "ab", "cd", (), id="run-all"),
+        pytest.param("ab", "ab", "", (), id="nothing-waits"),
+        pytest.param("ab", "ab", "b", (), id="the-one-that-runs-asked-for-again"),
+        pytest.param("abb", "ab", "bb", (), id="the-second-time-just-begun"),
+        pytest.param("ab", "a", "bcd", (), id="so-new-that-nothing-came-back"),
+        pytest.param("abc", "a", "bcd", ("cell-unseen",) * 2, id="recorded-as-run-and-waiting"),
+        pytest.param("abx", "ab", "cd", ("cell-unseen",), id="recorded-and-never-asked-for"),
     ],
 )
-def test_cells_waiting_behind_the_one_that_runs(inside: str, last: Any, kinds: list[str]) -> None:
-    found = compare(_record(inside), _asked("abcd", **last), ())
-    assert [one.kind for one in found] == kinds
+def test_cells_waiting_behind_the_one_that_runs(
+    inside: str, begun: str, waiting: str, kinds: tuple[str, ...]
+) -> None:
+    assert _run_all(inside, begun, waiting) == kinds
+
+
+@pytest.mark.parametrize(
+    "came_back",
+    [
+        pytest.param({"began": True}, id="only-that-it-began"),
+        pytest.param({"outputs_sha256": "0" * 64}, id="an-output"),
+        pytest.param({"status": "error"}, id="an-answer"),
+    ],
+)
+def test_what_began_and_is_not_recorded_is_missing(came_back: Any) -> None:
+    seen = list(_seen("abc"))
+    seen[1] = msgspec.structs.replace(seen[1], **{"status": None, **came_back})
+    (found,) = compare(_record("ac"), _observation("", cells=tuple(seen)), ())
+    assert found.kind == "cell-missing"
+
+
+def test_answers_kept_back_do_not_make_a_cell_look_as_if_it_waited() -> None:
+    seen = list(_seen("abcd"))
+    for n in (1, 2):  # nothing at all came back of these, and something of the one behind
+        seen[n] = msgspec.structs.replace(seen[n], status=None)
+    found = compare(_record("ad"), _observation("", cells=tuple(seen)), ())
+    assert [one.kind for one in found] == ["cell-missing"] * 2
+
+
+def test_nothing_began_and_nothing_is_recorded() -> None:
+    seen = tuple(msgspec.structs.replace(one, status=None) for one in _seen("ab"))
+    assert compare(_record(""), _observation("", cells=seen), ()) == ()
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_expressions_are_named(silent: bool) -> None:
+    (one,) = _seen("a")
+    one = msgspec.structs.replace(one, expressions_sha256="f" * 64, silent=silent)
+    found = compare(_record("" if silent else "a"), _observation("", cells=(one,)), ())
+    assert [each.kind for each in found] == ["cell-silent"] * silent + ["cell-expressions"]
+    assert "ffffffffffff" in found[-1].what
 
 
 def test_inputs_are_those_that_keys_were_released_for() -> None:
