@@ -1,11 +1,17 @@
-"""``aisec verify``: the chain of custody of what a run made, as numbered checks."""
+"""``aisec verify``: the chain of custody of what a run made, as numbered checks.
+
+A name or a run is what the broker's catalog says; the bundle that lies there must say the
+same. A folder is named by a path that looks like one, so that no folder stands in for a name.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from jupyter_aisec.cli.output import Json, emit, safe
@@ -13,10 +19,15 @@ from jupyter_aisec.client import PersonClient
 from jupyter_aisec.errors import AisecError, NotFoundError, UsageError
 from jupyter_aisec.ids import is_id
 from jupyter_aisec.ledger.trust import Trust, parse_trust
+from jupyter_aisec.people.canonical import parse_canonical
+from jupyter_aisec.people.dsse import Envelope
+from jupyter_aisec.provenance.model_signing import SIGNATURE_FILE
+from jupyter_aisec.sealed.manifest import read_manifest
 from jupyter_aisec.sealed.store import BUNDLE, MANIFEST, Folder, UrlFolder
 
 if TYPE_CHECKING:
     from jupyter_aisec.provenance import Report, SealedBytes
+    from jupyter_aisec.provenance.evidence import Evidence
 
 __all__ = ["verify"]
 
@@ -25,7 +36,8 @@ _PIECE = 16 * 1024 * 1024
 
 def verify(
     what: Annotated[
-        str, typer.Argument(metavar="NAME|RUN|PATH", help="An artifact, a run, or a folder.")
+        str,
+        typer.Argument(metavar="NAME|RUN|PATH", help="An artifact, a run, or a folder (./…, /…)."),
     ],
     trust: Annotated[Path, typer.Option(help="The trust file: `aisec broker trust`.")],
     model_key_out: Annotated[
@@ -38,24 +50,41 @@ def verify(
     json: Json = False,
 ) -> None:
     """Check a chain of custody back to every dataset, cell and person; a folder needs no broker."""
-    from jupyter_aisec.provenance.model_signing import SIGNATURE_FILE
     from jupyter_aisec.provenance.verify import examine
 
     pinned = _read_trust(trust)
-    folder = _folder(what, version)
+    place, named = _find(what, version)
+    folder = UrlFolder(place)
     bundle = _content(folder, BUNDLE, what)
     try:
         signature = _content(folder, SIGNATURE_FILE, what)
     except NotFoundError:
         signature = None
     manifest = _content(folder, MANIFEST, what)
-    report, evidence = examine(bundle, pinned, manifest, _sealed(folder), signature)
+    sealed, strangers = _sealed(folder), _strangers(place, manifest)
+    report, evidence = examine(bundle, pinned, manifest, sealed, signature, strangers)
+    if named is not None:
+        report = _in_the_catalog(report, evidence, named)
     custody = _custody(bundle)
-    data = {"ok": report.ok, "checks": report.checks, "custody": custody.splitlines()}
-    emit(data, json, _drawn(report, custody))
+    data = {
+        "verified": _verified(evidence),
+        "ok": report.ok,
+        "checks": report.checks,
+        "custody": custody.splitlines(),
+    }
+    emit(data, json, _drawn(report, evidence, custody))
     report.require()
     if model_key_out is not None:  # of a genesis that the trust file pins, by now
         _write(model_key_out, evidence.genesis.model_key.pem())
+
+
+class _Named(msgspec.Struct, frozen=True):
+    """What the catalog says of what was asked for; ``run`` where a run was."""
+
+    artifact: str
+    version: int
+    seal_id: str
+    run: str | None = None
 
 
 def _read_trust(file: Path) -> Trust:
@@ -80,23 +109,86 @@ def _write(file: Path, content: bytes) -> None:
         ) from error
 
 
-def _folder(what: str, version: int | None) -> UrlFolder:
+def _find(what: str, version: int | None) -> tuple[str, _Named | None]:
     """Where the sealed files lie: a path as it is, a name or run as the broker knows it."""
     path = Path(what)
+    if path.is_absolute() or what.split("/")[0] in (".", ".."):
+        if not path.exists():
+            raise NotFoundError(
+                f"There is no folder {what}.",
+                next="Name what was sealed instead: `aisec artifact list`.",
+                code="folder-missing",
+            )
+        return str((path if path.is_dir() else path.parent).absolute()), None
     if path.exists():
-        return UrlFolder(str((path if path.is_dir() else path.parent).resolve()))
+        raise UsageError(
+            f"{what} is a path here, and may be a name at the broker too.",
+            next=f"For the folder write ./{what}; for the name, go to another folder.",
+            code="path-ambiguous",
+        )
     client = PersonClient()
     if not is_id(what, "run"):
-        return UrlFolder(client.artifact(what, version).url)
+        found = client.artifact(what, version)
+        return found.url, _Named(found.artifact, found.version, found.seal_id)
     sealed = set(client.run(what).seal_ids)
     for newest in client.artifacts():
         for one in client.versions(newest.artifact):
             if one.seal_id in sealed:
-                return UrlFolder(one.url)
+                return one.url, _Named(one.artifact, one.version, one.seal_id, what)
     raise NotFoundError(
         f"What {what} sealed is not in the catalog.",
         next=f"`aisec run show {what}` shows its seal ids.",
         code="run-output-missing",
+    )
+
+
+def _in_the_catalog(report: Report, evidence: Evidence, named: _Named) -> Report:
+    """One more check: what was verified is what was asked for."""
+    from jupyter_aisec.provenance.evidence import Check, Report
+
+    found = _verified(evidence)
+    expected = msgspec.structs.asdict(named)
+    del expected["run"]
+    if found is None:
+        ok, detail = False, "not checked because the bundle does not say what it is of"
+    elif found != expected:
+        ok, detail = False, f"what lies there is {_title(found)}, not {_title(expected)}"
+    elif named.run not in (None, evidence.record.run):
+        ok, detail = False, f"what lies there is of {evidence.record.run}"
+    else:
+        ok, detail = True, "it is what the catalog names"
+    last = Check(number=len(report.checks) + 1, name="catalog", ok=ok, detail=detail)
+    return Report(checks=(*report.checks, last))
+
+
+def _verified(evidence: Evidence) -> dict[str, Any] | None:
+    """What the bundle is of, as its ledger entry says; None where it cannot be read."""
+    output = getattr(evidence, "output", None)
+    if output is None:
+        return None
+    return {"artifact": output.artifact, "version": output.version, "seal_id": output.seal_id}
+
+
+def _title(found: dict[str, Any]) -> str:
+    return f"{found['artifact']} version {found['version']} ({found['seal_id']})"
+
+
+def _strangers(place: str, manifest: bytes) -> tuple[str, ...]:
+    """What lies in a folder on this machine and is no file of the version: links are none."""
+    folder = Path(place.removeprefix("file://"))
+    if not folder.is_absolute():
+        return ()
+    try:
+        files = read_manifest(parse_canonical(manifest, Envelope, MANIFEST)).files
+    except AisecError:  # a check of its own says so
+        files = ()
+    known = {MANIFEST, BUNDLE, SIGNATURE_FILE, *(one.stored_as for one in files)}
+    return tuple(
+        sorted(
+            entry.name
+            for entry in os.scandir(folder)
+            if entry.name not in known or not entry.is_file(follow_symlinks=False)
+        )
     )
 
 
@@ -142,9 +234,11 @@ def _custody(bundle: bytes) -> str:
         return f"The chain of custody cannot be drawn: {error.what}"
 
 
-def _drawn(report: Report, custody: str) -> Any:
+def _drawn(report: Report, evidence: Evidence, custody: str) -> Any:
+    found = _verified(evidence)
+    title = "What lies there cannot be told." if found is None else f"{_title(found)}:"
     lines = [
         f"{one.number:2d} {'ok  ' if one.ok else 'FAIL'} {one.name}: {safe(one.detail)}"
         for one in report.checks
     ]
-    return "\n".join((*lines, "", *map(safe, custody.splitlines())))
+    return "\n".join((safe(title), *lines, "", *map(safe, custody.splitlines())))

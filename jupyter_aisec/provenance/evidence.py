@@ -71,6 +71,7 @@ class Evidence:
     trust: Trust
     manifest: bytes  # the file at hand
     sealed: Mapping[str, SealedBytes]  # the files at hand, by name at the store
+    strangers: tuple[str, ...] = ()  # what else lies there, by name
     model_signature: bytes | None = None  # the file at hand; None where there is none
     bundle: Bundle
     checkpoint: Checkpoint

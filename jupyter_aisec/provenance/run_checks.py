@@ -80,7 +80,11 @@ def check_manifest(e: Evidence) -> str:
 
 
 def check_files(e: Evidence) -> str:
-    """The sealed files at hand have the sizes and digests of the manifest; none is missing."""
+    """The files at hand have the sizes and digests of the manifest; none is missing or more."""
+    if e.strangers:
+        raise SealBrokenError(
+            f"{e.strangers[0]} does not belong to this version.", code="seal-file-unknown"
+        )
     manifest = read_manifest(e.output.manifest)
     for file in manifest.files:
         found = e.sealed.get(file.stored_as)

@@ -4,7 +4,7 @@ The checks, in their order; each names the ones it rests on, and is not run (and
 hold) where one of those failed::
 
      1 bundle            it has its one spelling, and every part can be read
-     2 checkpoint        signed by the log key that the trust file pins
+     2 checkpoint        signed by the log key that the trust file pins, and by no other
      3 entries           every entry of the chain is under that checkpoint
      4 genesis           it is the one that the trust file pins
      5 people            every key was enrolled by somebody who might
@@ -17,7 +17,7 @@ hold) where one of those failed::
     12 inputs            everything opened was sealed by somebody known
     13 output            sealed by that kernel or person, with the labels of its inputs
     14 manifest          the one at hand is the one that was logged
-    15 sealed files      sizes and digests are the manifest's
+    15 sealed files      sizes and digests are the manifest's, and nothing else lies there
     16 record            signed by the kernel that held the seat
     17 observation       signed by the person, of this very record
     18 differences       worked out again
@@ -36,7 +36,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from jupyter_aisec.errors import AisecError, LedgerError
+from jupyter_aisec.errors import AisecError, LedgerError, SignatureError
 from jupyter_aisec.ledger.checkpoint import open_checkpoint
 from jupyter_aisec.ledger.merkle import verify_inclusion
 from jupyter_aisec.ledger.trust import Trust, trust_of
@@ -81,9 +81,14 @@ def examine(
     manifest: bytes,
     sealed: Mapping[str, SealedBytes],
     model_signature: bytes | None = None,
+    strangers: Sequence[str] = (),
 ) -> tuple[Report, Evidence]:
-    """The same, with what the checks established."""
+    """The same, with what the checks established.
+
+    ``strangers`` names what else lies beside the manifest; anything fails the sealed files.
+    """
     evidence = Evidence()
+    evidence.strangers = tuple(strangers)
     evidence.data, evidence.trust = bundle, trust
     evidence.manifest, evidence.sealed = manifest, sealed
     evidence.model_signature = model_signature
@@ -138,6 +143,11 @@ def read_run(e: Evidence) -> None:
 
 def _check_checkpoint(e: Evidence) -> str:
     e.checkpoint = open_checkpoint(e.bundle.checkpoint, e.trust.log_key)
+    if e.bundle.checkpoint.rpartition("\n\n")[2].count("\n") != 1:
+        raise SignatureError(
+            "The ledger checkpoint carries signatures that nothing here checks.",
+            code="checkpoint-cosigned",
+        )
     if e.checkpoint.origin != e.trust.origin:
         raise LedgerError(f"The ledger checkpoint is of {e.checkpoint.origin[:80]!r}.")
     return f"{e.checkpoint.origin}, {e.checkpoint.size} entries"

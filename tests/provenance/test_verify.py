@@ -28,7 +28,7 @@ from jupyter_aisec.provenance import (
 )
 from jupyter_aisec.provenance.bundle import SeenCheckpoint
 from jupyter_aisec.provenance.statement import STATEMENT_TYPE
-from jupyter_aisec.provenance.verify import CHECKS
+from jupyter_aisec.provenance.verify import CHECKS, examine
 from tests.effort import examples
 from tests.provenance.forger import NAMES, first_failed, replace, verify
 from tests.provenance.world import ORIGIN, Walked
@@ -135,6 +135,7 @@ def test_a_dropped_observation_is_noticed(walked: Walked) -> None:
         ("seen-missing", "same ledger"),
         ("checkpoint-of-another-log", "checkpoint"),
         ("checkpoint-by-another-key", "checkpoint"),
+        ("checkpoint-with-one-more-signature", "checkpoint"),
         ("checkpoint-of-another-tree", "entries"),
         ("record-signed-twice", "record"),
         ("observation-signed-twice", "observation"),
@@ -162,6 +163,9 @@ def test_a_rearranged_bundle_is_noticed(walked: Walked, fault: str, check: str) 
             "checkpoint": sign_checkpoint(
                 replace(checkpoint, origin="evil.example"), NoteSigner("evil.example", stranger)
             )
+        },
+        "checkpoint-with-one-more-signature": {
+            "checkpoint": bundle.checkpoint + "— other AAAAAAAA\n"
         },
         "checkpoint-by-another-key": {
             "checkpoint": sign_checkpoint(checkpoint, NoteSigner(ORIGIN, stranger))
@@ -317,3 +321,15 @@ def test_another_observation_is_noticed(
     envelope = walked.world.sign_observation(observation, key)
     bundle = replace(parse_bundle(walked.bundle), observation=envelope)
     assert first_failed(verify(walked, bundle)) == check
+
+
+def test_whatever_else_lies_there_fails_the_sealed_files(walked: Walked) -> None:
+    world, seal_id = walked.world, walked.seal_id
+    report, _ = examine(
+        walked.bundle,
+        world.trust,
+        world.manifest_file(seal_id),
+        world.sealed_files(seal_id),
+        strangers=("model.safetensors",),
+    )
+    assert first_failed(report) == "sealed files"
