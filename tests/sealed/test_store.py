@@ -132,6 +132,13 @@ def test_envelopes_round_trip(folder):
     assert store.read_envelope(folder, store.BUNDLE) == envelope
 
 
+def test_a_version_that_nobody_took_is_taken_away(folder):
+    write(folder, "0000.sealed", b"abc")
+    folder.discard()
+    with pytest.raises(NotFoundError):
+        folder.source("0000.sealed")
+
+
 @pytest.mark.parametrize("content", [b"", b"{}", b"not json"])
 def test_a_manifest_that_is_none_is_refused(folder, content):
     write(folder, store.MANIFEST, content)
