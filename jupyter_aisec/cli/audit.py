@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from jupyter_aisec.cli.output import Json, emit, safe, table
+from jupyter_aisec.cli.output import Json, as_json, emit, safe, table
 from jupyter_aisec.client import EntryView, PersonClient
 from jupyter_aisec.errors import TamperedError
 
@@ -60,7 +60,7 @@ def export(
         emit(list(found), True, None)
         return
     for entry in found:
-        sys.stdout.write(msgspec.json.encode(entry).decode() + "\n")
+        sys.stdout.write(as_json(entry) + "\n")
 
 
 @app.command()

@@ -18,7 +18,18 @@ from rich.text import Text
 
 from jupyter_aisec.errors import AisecError
 
-__all__ = ["Json", "confirm", "emit", "fields", "note", "safe", "say", "show_error", "table"]
+__all__ = [
+    "Json",
+    "as_json",
+    "confirm",
+    "emit",
+    "fields",
+    "note",
+    "safe",
+    "say",
+    "show_error",
+    "table",
+]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 _WIDE = 200  # columns where the output is not a terminal: nothing is cut for a narrow screen
@@ -29,6 +40,23 @@ def safe(text: object) -> str:
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text)
     )
+
+
+def as_json(data: Any, *, indent: int | None = None) -> str:
+    """``data`` as JSON in which what does not print is escaped; the same data when read."""
+    encoded = msgspec.json.encode(data)
+    if indent is not None:
+        encoded = msgspec.json.format(encoded, indent=indent)
+    # Outside of strings JSON has nothing that does not print but the line ends of its layout.
+    return "".join(
+        char if char.isprintable() or char == "\n" else _escape(char) for char in encoded.decode()
+    )
+
+
+def _escape(char: str) -> str:
+    """A character as RFC 8259, section 7, spells it: in UTF-16 code units."""
+    units = char.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def say(text: str) -> None:
@@ -44,8 +72,7 @@ def note(text: str) -> None:
 def emit(data: Any, json: bool, human: Any) -> None:
     """``data`` as JSON if ``json``, else ``human``: a line or something rich can draw."""
     if json:
-        text = msgspec.json.format(msgspec.json.encode(data), indent=2)
-        sys.stdout.write(text.decode() + "\n")
+        sys.stdout.write(as_json(data, indent=2) + "\n")
         sys.stdout.flush()
     elif isinstance(human, str):
         say(human)
@@ -87,7 +114,7 @@ def show_error(error: AisecError, json: bool) -> None:
             "next": error.next,
             "code": error.code,
         }
-        sys.stderr.write(msgspec.json.encode(problem).decode() + "\n")
+        sys.stderr.write(as_json(problem) + "\n")
         return
     sys.stderr.write(f"aisec: {safe(error.what)}\n")
     if error.next:

@@ -8,6 +8,8 @@ leaves here holds a request or its headers.
 
 from __future__ import annotations
 
+import ipaddress
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -78,6 +80,13 @@ class Http:
                 f"{url[:200]!r} is not the URL of a broker.",
                 next="Say where it is: `export AISEC_BROKER=URL`, with a URL like http://127.0.0.1:8787.",
                 code="broker-url-invalid",
+            )
+        if parts.scheme == "http" and not _stays_here(parts.hostname):
+            raise UsageError(
+                f"{url[:200]} would carry your session unencrypted to another machine.",
+                next="Put TLS in front of the broker: `export AISEC_BROKER=https://BROKER`. "
+                "Where something else encrypts the way: `export AISEC_ALLOW_HTTP=1`.",
+                code="broker-not-https",
             )
         self.url = url.rstrip("/")
         self._session = requests.Session()
@@ -216,6 +225,16 @@ class Http:
             f"{self.url} answered with {what}: it may not be a broker.",
             next="If the broker is elsewhere: `export AISEC_BROKER=URL`. Else look into its log.",
         )
+
+
+def _stays_here(hostname: str) -> bool:
+    """Whether plain HTTP to this host is seen by nobody else, or somebody said that it is fine."""
+    if hostname in _LOOPBACK or os.environ.get("AISEC_ALLOW_HTTP") == "1":
+        return True
+    try:
+        return ipaddress.ip_address(hostname).is_loopback
+    except ValueError:  # a name
+        return False
 
 
 def _classes(base: type[AisecError]) -> Iterator[type[AisecError]]:

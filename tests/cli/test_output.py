@@ -58,6 +58,19 @@ def test_an_error_is_two_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "aisec: No.\n"
 
 
+STRANGE = "x\u009b31m\u009d0;t\u009c \u202eevil\x1b[31m\x7f\u2028\U000e0001é"
+
+
+def test_json_has_nothing_that_does_not_print(capsys: pytest.CaptureFixture[str]) -> None:
+    emit({"reason": STRANGE}, True, "")
+    show_error(RefusedError(STRANGE, next=STRANGE), json=True)
+    out, err = capsys.readouterr()
+    assert all(char.isprintable() or char == "\n" for char in out + err)
+    assert "\\udb40\\udc01é" in out
+    assert json.loads(out) == {"reason": STRANGE}
+    assert json.loads(err)["next"] == STRANGE
+
+
 def test_an_error_for_programs_is_a_problem(capsys: pytest.CaptureFixture[str]) -> None:
     show_error(RefusedError("No.", next="Do.", code="self-approval"), json=True)
     captured = capsys.readouterr()

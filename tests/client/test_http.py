@@ -170,7 +170,7 @@ def test_a_proxy_does_not_see_what_goes_to_this_machine(
 
 def test_no_repr_shows_the_token() -> None:
     auth = BearerAuth(lambda: TOKEN)
-    assert TOKEN not in f"{auth!r} {Http('http://h', auth=auth)!r}"
+    assert TOKEN not in f"{auth!r} {Http('https://h', auth=auth)!r}"
 
 
 def test_lines_of_a_stream(scripted: Scripted) -> None:
@@ -190,3 +190,21 @@ def test_closing(scripted: Scripted) -> None:
     http = client(scripted)
     http.get("/v1/x")
     http.close()
+
+
+@pytest.mark.parametrize("url", ["http://broker.example", "http://10.0.0.1:8787", "http://[::2]"])
+def test_a_session_is_not_sent_unencrypted(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AISEC_ALLOW_HTTP", raising=False)
+    with pytest.raises(UsageError) as caught:
+        Http(url)
+    assert caught.value.code == "broker-not-https"
+    monkeypatch.setenv("AISEC_ALLOW_HTTP", "1")
+    assert Http(url).url == url
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.2:1", "http://[::1]:1", "http://localhost", "https://broker.example"]
+)
+def test_this_machine_and_https_are_fine(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AISEC_ALLOW_HTTP", raising=False)
+    assert Http(url).url == url

@@ -64,7 +64,7 @@ def test_no_broker(
 
 
 def test_a_broker_on_another_machine_is_for_whoever_runs_it(researching: Person) -> None:
-    researching.environment["AISEC_BROKER"] = "http://broker.invalid:8787"
+    researching.environment["AISEC_BROKER"] = "https://broker.invalid:8787"
     done = researching.run("whoami")
     assert done.returncode == 1
     assert "Ask whoever runs it to start it" in done.stderr
