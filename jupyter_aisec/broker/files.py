@@ -1,11 +1,11 @@
-"""Small private files, replaced whole: after a crash the old content or the new, never half."""
+"""Small private files of the broker."""
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
+
+from jupyter_aisec.sealed.replaced import replaced
 
 __all__ = ["make_private_folder", "read_if_there", "write_private"]
 
@@ -28,21 +28,8 @@ def write_private(
     path: Path, content: bytes, *, before_rename: Callable[[], None] | None = None
 ) -> None:
     """Durably replaces ``path`` (0600): content, then the name, each flushed to the disk."""
-    new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+    with replaced(path, mode=0o600) as file:
+        file.write(content)
         if before_rename is not None:
+            file.flush()
             before_rename()
-        os.replace(new, path)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -11,11 +11,11 @@ from __future__ import annotations
 import base64
 import os
 import secrets as _secrets
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from jupyter_aisec.errors import KeyStoreError
+from jupyter_aisec.sealed.replaced import replaced
 
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
@@ -143,21 +143,8 @@ def write_private(path: Path, value: bytes) -> None:
     """Replace ``path`` by a file of mode 0600 with that content, whole or not at all."""
     try:
         _make_private(path.parent)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(value)
-                file.flush()
-                os.fsync(descriptor)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        with replaced(path, mode=0o600) as file:
+            file.write(value)
     except OSError as error:
         raise KeyStoreError(
             f"{path} cannot be written: {error.strerror}.",

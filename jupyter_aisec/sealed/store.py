@@ -6,7 +6,6 @@ without it there is no version, so a sealing that was cut off is never taken for
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from jupyter_aisec.errors import MalformedError, NotFoundError, SealError
 from jupyter_aisec.people.canonical import canonical, parse_canonical
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.sealed.manifest import MAX_MANIFEST_SIZE
+from jupyter_aisec.sealed.replaced import replaced
 from jupyter_aisec.sealed.source import RESEAL, FileSource, RangeSource, Source
 from jupyter_aisec.urls import check_store_url
 
@@ -126,25 +126,9 @@ class UrlFolder:
             raise
 
 
-@contextmanager
-def _create_local(path: Path) -> Iterator[BinaryIO]:
-    """Written beside its place, made durable, then moved there."""
+def _create_local(path: Path) -> AbstractContextManager[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    return replaced(path)
 
 
 def version_url(store: str, artifact: str, seal_id: str) -> str:
