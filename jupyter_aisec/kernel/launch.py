@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from jupyter_aisec.confine.keeper import Keeper, Outside, Service
 from jupyter_aisec.errors import AisecError
+from jupyter_aisec.kernel.rate import Rate
 
 if TYPE_CHECKING:
     from jupyter_aisec.confine import Inside
@@ -131,8 +132,13 @@ def _watching(
     return observe
 
 
+_log_rate = Rate(10)
+
+
 def _refused(method: str, path: str) -> None:
-    _log.warning("The relay refused %s %.200r.", method, path)
+    """Said in the front end's log, which is a file: so shortly and seldom, it carries no data."""
+    if _log_rate.take():
+        _log.warning("The relay refused %.8r %.40r.", method, path)
 
 
 def _now() -> str:

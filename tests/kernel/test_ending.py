@@ -12,7 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from jupyter_aisec.errors import BrokerUnreachableError, RefusedError
+from jupyter_aisec.errors import BrokerUnreachableError, ConflictError, RefusedError
+from jupyter_aisec.kernel import ending
 from jupyter_aisec.kernel.ending import end_grant
 from jupyter_aisec.record import Recorder
 
@@ -122,6 +123,22 @@ def test_a_broker_that_is_away_does_not_stop_the_wipe():
     assert session.wiped == ["expired"]
 
 
+def test_a_keeper_that_judges_it_not_over_yet_is_told_again(monkeypatch):
+    monkeypatch.setattr(ending, "_CONFIRM_SECONDS", 0.01)
+    session = Session()
+    answers = [ConflictError("not yet", code="grant-not-over")] * 2
+    heard = threading.Event()
+
+    def ended(*what):
+        if answers:
+            raise answers.pop()
+        heard.set()
+
+    session.desk.ended = ended
+    session.end()
+    assert heard.wait(20)
+
+
 @pytest.mark.parametrize(
     ("state", "artifacts", "refused"),
     [("ended", ("a",), False), ("active", ("b",), False), ("active", ("a",), True)],
@@ -151,10 +168,10 @@ def test_the_running_cell_is_interrupted(shell):
         started.wait()
         session.end()
 
-    ending = threading.Thread(target=end)
-    ending.start()
+    thread = threading.Thread(target=end)
+    thread.start()
     result = shell.run_cell("started.set()\nwhile True:\n    time.sleep(0.01)")
-    ending.join()
+    thread.join()
     session.recorder.remove(shell)
     assert isinstance(result.error_in_exec, KeyboardInterrupt)
     assert session.wiped == ["expired"]
