@@ -1,7 +1,8 @@
-"""Lists are short: no manifests, so many at a time, so many bytes; and clients go on."""
+"""What one request may cost: short lists, small manifests, a readiness that is cheap to ask."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ import pytest
 
 from jupyter_aisec.broker.routes import artifacts, ledger
 from jupyter_aisec.sealed.manifest import MAX_MANIFEST_SIZE, PAYLOAD_TYPE
-from tests.broker.world import Api, Sealed, problem, seal
+from tests.broker.world import Api, Sealed, Site, problem, seal, serve
 
 
 def names(answer: list[dict[str, Any]]) -> list[Any]:
@@ -60,3 +61,18 @@ def test_a_manifest_has_a_size(api: Api) -> None:
     body = given.body(api.site.trust.seal_key)
     answer = api.send("POST", "/v1/artifacts", body, person="researcher")
     assert "pack them" in problem(answer, 422, "manifest-too-large")["next"]
+
+
+def test_whoever_asks_for_readiness_in_a_loop_has_the_database_compared_once_a_second(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[float] = []
+    uptime = 100.0
+    monkeypatch.setattr(
+        "jupyter_aisec.broker.service.time", SimpleNamespace(monotonic=lambda: uptime)
+    )
+    with serve(site) as (api, broker):
+        monkeypatch.setattr(broker.ledger, "check_stored", lambda: compared.append(uptime))
+        for uptime in (100.0, 100.0, 100.9, 101.0, 101.5):  # noqa: B007 - the clock reads it
+            api.get("/readyz")
+    assert compared == [100.0, 101.0]
