@@ -45,10 +45,12 @@ from .level import Level, judge
 from .mounts import View, listening_paths, make_view
 from .namespaces import Namespaces
 from .places import SHARED_MEMORY, TEMPORARY
+from .processes import alive, beneath
 
 __all__ = ["Confined", "Confinement", "Inside"]
 
 _FAILED: Final = 70  # EX_SOFTWARE
+_INIT_AND_CALLABLE: Final = 2  # processes beneath the supervisor
 
 
 @dataclass(slots=True)
@@ -125,9 +127,13 @@ class Confined:
 
     def kill(self) -> None:
         """End every process inside, at once."""
-        if self.lifeline >= 0:
-            os.close(self.lifeline)
-            self.lifeline = -1
+        lifeline, self.lifeline = self.lifeline, -1  # any thread may ask, at the same time
+        if lifeline >= 0:
+            os.close(lifeline)
+
+    def alone(self) -> bool:
+        """Whether the callable's process is the only one inside, its init aside."""
+        return len(beneath(self.process, alive())) <= _INIT_AND_CALLABLE
 
     def why(self) -> str:
         """The traceback of a callable that failed before :meth:`Inside.started`, else nothing."""

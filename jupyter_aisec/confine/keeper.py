@@ -70,6 +70,10 @@ class Outside:
         """End every process inside, at once."""
         self._confined.kill()
 
+    def alone(self) -> bool:
+        """Whether the kernel has started no process that still lives."""
+        return self._confined.alone()
+
     async def end(self, grace: float = _GRACE) -> None:
         """Ask the kernel's process to end (SIGTERM); kill it after ``grace`` seconds."""
         with suppress(ProcessLookupError):

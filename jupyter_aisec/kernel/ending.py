@@ -1,8 +1,8 @@
 """The end of a grant in this kernel: interrupt, keep what may be kept, wipe, confirm.
 
-What user code copied cannot be wiped, but what the project put into memory is, and a cell
-that still runs is stopped first: a training run cut short is marked so, and never goes on
-with wiped weights unnoticed.
+What user code copied cannot be wiped, but what the project put into memory is, the processes
+that a secure kernel started end, and a cell that still runs is stopped first: a training run
+cut short is marked so, and never goes on with wiped weights unnoticed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from jupyter_aisec.errors import AisecError
+from jupyter_aisec.kernel import others
+from jupyter_aisec.kernel.memory import release_freed
 
 if TYPE_CHECKING:
     from jupyter_aisec.kernel.desk import How
@@ -25,6 +27,7 @@ __all__ = ["end_grant"]
 
 STOP_SECONDS = 6.0  # for a cell to react to the interrupt
 _AGAIN_SECONDS = 0.5
+_OTHERS_SECONDS = 2.0  # for other processes to be gone
 _CONFIRM_SECONDS = 2.0  # between two tries; shorter than the keeper's patience
 
 
@@ -42,7 +45,8 @@ def end_grant(
 
     ``keep`` seals what policy keeps (the scratch folder) before anything is wiped. With
     ``interrupt``, from a background thread, the running cell is stopped first; one that does
-    not stop in ``stop_seconds`` takes the whole process with it.
+    not stop in ``stop_seconds``, or leaves processes that do not end, takes the whole process
+    with it.
     """
     ending = [opened for opened in session.opened if opened.grant == grant]
     ending = [opened for opened in ending if not _passed_on(session, opened, grant)]
@@ -56,10 +60,13 @@ def end_grant(
             keep()
         except AisecError as error:
             print(f"Scratch was not kept: {error}", file=sys.stderr)  # noqa: T201
+        stopped = others.end_others(_OTHERS_SECONDS) and stopped
     for opened in ending:
         opened.memory.wipe(why)
         _forget(opened, user_ns)
         session.opened.remove(opened)
+    if ending:
+        release_freed()
     session.bound.pop(grant, None)
     _confirm(session, grant, "wiped" if stopped else "exited")
     if not stopped:
@@ -89,14 +96,28 @@ def _interrupt(session: KernelSession, seconds: float) -> bool:
     """Interrupts what runs in the main thread until nothing does; False if time ran out."""
     deadline = time.monotonic() + seconds
     main = threading.main_thread().ident
-    # ipykernel ignores the signal while it is idle, whatever the recorder was made to believe.
-    while session.recorder.cells.running and callable(signal.getsignal(signal.SIGINT)):
+    while _busy(session):
         if time.monotonic() > deadline:
             return False
-        if main is not None:
+        # A cell that ignores the signal is not interrupted, and so does not stop in time.
+        if main is not None and callable(signal.getsignal(signal.SIGINT)):
             signal.pthread_kill(main, signal.SIGINT)
-        session.recorder.cells.idle.wait(_AGAIN_SECONDS)
+        _until_idle(session)
     return True
+
+
+def _busy(session: KernelSession) -> bool:
+    """Whether a cell runs: the recorder's word, which a notebook can take away, and the signal's
+    handler, which ipykernel sets while it executes anything."""
+    handled = others.confined() and callable(signal.getsignal(signal.SIGINT))
+    return session.recorder.cells.running or handled
+
+
+def _until_idle(session: KernelSession) -> None:
+    """Waits a little, and no longer than a cell runs."""
+    until = time.monotonic() + _AGAIN_SECONDS
+    while _busy(session) and time.monotonic() < until:
+        time.sleep(0.01)
 
 
 def _forget(opened: Opened, user_ns: dict[str, Any]) -> None:

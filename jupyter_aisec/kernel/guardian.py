@@ -1,68 +1,86 @@
 """The keeper's guard over the leases of one secure kernel.
 
 The kernel ends things itself, and confirms. The guardian renews, listens, judges by the same
-rules (:func:`~jupyter_aisec.kernel.lease.assess`), and kills what does not confirm in time.
+rules (:func:`~jupyter_aisec.kernel.lease.assess`), and kills what does not confirm in time, or
+confirms and leaves other processes behind. Nothing that goes wrong here ends the guard; if its
+threads end all the same, the kernel does too.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from jupyter_aisec.errors import AisecError, ConflictError
+from jupyter_aisec.client.views import Lease
+from jupyter_aisec.errors import AisecError, BrokerError, ConflictError
 from jupyter_aisec.kernel.ending import STOP_SECONDS
-from jupyter_aisec.kernel.lease import Assessment, assess
+from jupyter_aisec.kernel.lease import Assessment, assess, boot_time
 from jupyter_aisec.times import parse_time
 
 if TYPE_CHECKING:
     from jupyter_aisec.client.person import PersonClient
-    from jupyter_aisec.client.views import GrantView, Lease
+    from jupyter_aisec.client.views import GrantView
     from jupyter_aisec.kernel.desk import How
 
 __all__ = ["Guardian"]
 
+_log = logging.getLogger("jupyter_aisec.keeper")
 _LOOK_SECONDS = 5.0
-CONFIRM_SECONDS = STOP_SECONDS + 3.0
+CONFIRM_SECONDS = STOP_SECONDS + 5.0
 
 
 class _Seat:
     def __init__(self, view: GrantView, kernel: str) -> None:
         self.seconds = view.seconds
         self.kernel = kernel
-        self.lease: Lease | None = None
-        self.ahead = parse_time(view.now) - datetime.now(UTC)
+        # Until one comes: what is never renewed is lost after the grace.
+        self.lease = Lease(state="active", until=view.now, now=view.now)
+        self.ahead = parse_time(view.now) - boot_time()
         self.over_since: float | None = None
-        self.why = ""
 
 
 class Guardian:
-    """``kill()`` ends the kernel's whole process tree at once."""
+    """``kill()`` ends the kernel's whole process tree at once; ``alone()`` says whether the
+    kernel's process is all there is of it."""
 
     def __init__(
         self,
         person: PersonClient,
         kill: Callable[[], None],
+        alone: Callable[[], bool] = lambda: True,
         *,
         confirm_seconds: float = CONFIRM_SECONDS,
         look_seconds: float = _LOOK_SECONDS,
     ) -> None:
         self._person = person
         self._kill = kill
+        self._alone = alone
         self._confirm_seconds = confirm_seconds
         self._look_seconds = look_seconds
         self._lock = threading.Lock()
         self._seats: dict[str, _Seat] = {}
+        self._untold: list[tuple[str, str, How]] = []  # endings the broker was away for
         self._readers: list[Callable[[object], None]] = []
         self._wake = threading.Event()
         self._stopped = False
 
     def start(self) -> None:
-        for target in (self._run, self._listen):
-            threading.Thread(target=target, name="aisec-guardian", daemon=True).start()
+        for loop in (self._run, self._listen):
+            threading.Thread(
+                target=self._or_kill, args=[loop], name="aisec-guardian", daemon=True
+            ).start()
+
+    def _or_kill(self, loop: Callable[[], None]) -> None:
+        """A kernel that nobody guards any more does not go on."""
+        try:
+            loop()
+        finally:
+            if not self._stopped:
+                self._kill()
 
     def guard(self, view: GrantView, kernel: str) -> None:
         """A kernel took a seat."""
@@ -77,7 +95,7 @@ class Guardian:
             seat = self._seats.get(grant)
             if seat is not None:
                 seat.lease = lease
-                seat.ahead = parse_time(lease.now) - datetime.now(UTC)
+                seat.ahead = parse_time(lease.now) - boot_time()
         return lease
 
     def wiped(self, grant: str) -> None:
@@ -87,22 +105,34 @@ class Guardian:
         open again, so it stays guarded. Raises ConflictError (``grant-not-over``) until then.
         """
         seat = self._seats.get(grant)
-        if seat is not None and seat.over_since is None:
-            self._renew(grant)
-            if self._judge(seat).verdict != "over":
-                raise ConflictError(
-                    f"{grant} is not over: its kernel may still open, and stays guarded.",
-                    next=f"To give it back: `%grant return {grant}`.",
-                    code="grant-not-over",
-                )
-        self.confirmed(grant)
+        if seat is None:
+            return
+        if seat.over_since is None and self._judge(grant, seat).verdict != "over":
+            raise ConflictError(
+                f"{grant} is not over: its kernel may still open, and stays guarded.",
+                next=f"To give it back: `%grant return {grant}`.",
+                code="grant-not-over",
+            )
+        if self._alone():
+            self.confirmed(grant)
+        else:  # what it forked may still hold what it wiped
+            self._insist(grant)
 
     def confirmed(self, grant: str, how: How = "wiped") -> None:
-        """A kernel holds nothing of this grant any more; the broker is told."""
+        """A kernel holds nothing of this grant any more; the broker is told, later if it is
+        away now."""
         with self._lock:
             seat = self._seats.pop(grant, None)
         if seat is not None:
-            self._person.ended(grant, seat.kernel, how)
+            self._report(grant, seat.kernel, how)
+
+    def _report(self, grant: str, kernel: str, how: How) -> None:
+        try:
+            self._person.ended(grant, kernel, how)
+        except BrokerError:
+            with self._lock:
+                self._untold.append((grant, kernel, how))
+            raise
 
     def kernel_exited(self) -> None:
         """The kernel's process is gone, and all it held with it."""
@@ -122,7 +152,10 @@ class Guardian:
 
     def _tell(self, event: object) -> None:
         for reader in list(self._readers):
-            reader(event)
+            try:
+                reader(event)
+            except Exception as error:  # a reader that is gone is not the guard's end
+                _note(error)
 
     def _listen(self) -> None:
         while not self._stopped:
@@ -130,7 +163,10 @@ class Guardian:
                 for event in self._person.events():
                     self._wake.set()
                     self._tell(event)
-            except AisecError:
+            except AisecError:  # looking goes on without it
+                time.sleep(self._look_seconds)
+            except Exception as error:
+                _note(error)
                 time.sleep(self._look_seconds)
 
     # -- the rules
@@ -140,29 +176,50 @@ class Guardian:
             self._wake.wait(self._look_seconds)
             self._wake.clear()
             for grant in list(self._seats):
-                self.look(grant)
+                try:
+                    self.look(grant)
+                except Exception as error:
+                    _note(error)
+            self._report_again()
+
+    def _report_again(self) -> None:
+        with self._lock:
+            untold, self._untold = self._untold, []
+        for one in untold:
+            try:
+                self._report(*one)
+            except Exception as error:
+                _note(error)
 
     def look(self, grant: str) -> None:
         """Renews one lease; past its end, waits for the kernel's word, and then kills."""
         seat = self._seats.get(grant)
         if seat is None:
             return
-        if seat.over_since is None:
-            self._renew(grant)
-            found = self._judge(seat)
-            if found.verdict != "over":
-                return
-            seat.over_since, seat.why = time.monotonic(), found.why
-            self._tell({"type": "ending", "grant": grant, "why": found.why})
+        if seat.over_since is not None:
+            # The timer's work, should the system have refused it a thread.
+            if time.monotonic() - seat.over_since > self._confirm_seconds:
+                self._insist(grant)
+            return
+        found = self._judge(grant, seat)
+        if found.verdict != "over":
+            return
+        seat.over_since = time.monotonic()
+        with contextlib.suppress(RuntimeError):  # no more threads: the next looks do it
             threading.Timer(self._confirm_seconds, self._insist, [grant]).start()
+        self._tell({"type": "ending", "grant": grant, "why": found.why})
 
-    def _renew(self, grant: str) -> None:
-        """Where the broker is away, or refuses, the last lease runs on, and then the grace."""
-        with contextlib.suppress(AisecError):
+    def _judge(self, grant: str, seat: _Seat) -> Assessment:
+        """By a lease asked for now; where the broker is away, by the last one."""
+        try:
             self.lease(grant)
-
-    def _judge(self, seat: _Seat) -> Assessment:
-        return assess(seat.lease, seconds=seat.seconds, now=datetime.now(UTC) + seat.ahead)
+        except BrokerError:
+            pass
+        except AisecError as error:  # it answered, and said no
+            return Assessment(verdict="over", why=error.code.removeprefix("grant-"))
+        except Exception as error:  # a fault of ours keeps no grant alive beyond its grace
+            _note(error)
+        return assess(seat.lease, seconds=seat.seconds, now=boot_time() + seat.ahead)
 
     def _insist(self, grant: str) -> None:
         if grant not in self._seats:
@@ -170,3 +227,8 @@ class Guardian:
         self._kill()
         with contextlib.suppress(AisecError):
             self.confirmed(grant, "killed")
+
+
+def _note(error: Exception) -> None:
+    """By its kind alone: what an error says may come from the kernel."""
+    _log.error("The guard of leases met a fault and goes on: %s.", type(error).__name__)

@@ -55,8 +55,10 @@ def run_inside(inside: Inside) -> int:
     import os
 
     from jupyter_aisec.confine.ipython_kernel import run_ipython_kernel
+    from jupyter_aisec.kernel import others
 
     os.environ["AISEC_RELAY"] = inside.relay_url
+    others.begin()
     code = run_ipython_kernel(inside, extensions=["jupyter_aisec"])
     from jupyter_aisec.kernel.face import face
 
@@ -82,7 +84,7 @@ def serve(outside: Outside, connection_file: Path) -> Service:
     person = PersonClient(home=Home(os.environ.get("AISEC_HOME")))
     observer = Observer(_now)
     guard = OutputGuard(guarded=outside.environment.get("AISEC_OUTPUT_GUARD") == "1")
-    guardian = Guardian(person, outside.kill)
+    guardian = Guardian(person, outside.kill, outside.alone)
     guardian.start()
     keeping = Keeping(
         person,

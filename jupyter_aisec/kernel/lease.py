@@ -7,9 +7,10 @@ at once when an event tells of a change.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from jupyter_aisec.client.views import Lease
     from jupyter_aisec.kernel.session import KernelSession
 
-__all__ = ["GRACE", "WARN_AHEAD", "Assessment", "LeaseThread", "assess"]
+__all__ = ["GRACE", "WARN_AHEAD", "Assessment", "LeaseThread", "assess", "boot_time"]
 
 GRACE = timedelta(minutes=5)
 """How long open buffers may live after a lease ran out unrenewed (the broker is away)."""
@@ -28,6 +29,18 @@ WARN_AHEAD = timedelta(minutes=2)
 WARN_SHARE = 0.1  # of the grant's whole time
 _RENEW_SECONDS = 5.0
 _NEAR_SECONDS = 1.0  # between looks while something is pending or nearly over
+
+
+_EPOCH = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
+
+
+def boot_time() -> datetime:
+    """A clock that nobody sets and that runs while the machine sleeps, as an instant.
+
+    Only differences mean something: to be the broker's time it needs the broker's lead.
+    """
+    clock: Any = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return _EPOCH + timedelta(seconds=time.clock_gettime(clock))
 
 
 class Assessment(msgspec.Struct, frozen=True, kw_only=True):

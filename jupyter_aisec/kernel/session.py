@@ -8,15 +8,15 @@ binds again, which needs no new approval.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jupyter_aisec.client.views import ArtifactView, GrantView, Lease
 from jupyter_aisec.errors import ConflictError, NotFoundError, RefusedError
 from jupyter_aisec.grants.statements import Request
+from jupyter_aisec.kernel.lease import boot_time
 from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.sealed.release import ReleaseKey
 from jupyter_aisec.times import parse_time
@@ -101,10 +101,10 @@ class KernelSession:
 
     def now(self) -> datetime:
         """The instant now by the broker's clock, also while the broker is away."""
-        return _boot_time() + self._ahead
+        return boot_time() + self._ahead
 
     def _saw_clock(self, text: str) -> None:
-        self._ahead = parse_time(text) - _boot_time()
+        self._ahead = parse_time(text) - boot_time()
 
     # -- grants
 
@@ -239,15 +239,3 @@ class KernelSession:
     def parents(self) -> tuple[str, ...]:
         """The seal ids of everything this kernel has opened, sorted."""
         return tuple(sorted(self.ever_opened))
-
-
-def _boot_time() -> datetime:
-    """A clock that nobody sets and that runs while the machine sleeps, as an instant.
-
-    Only differences mean something: ``KernelSession.now`` adds the broker's lead.
-    """
-    clock: Any = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return _EPOCH + timedelta(seconds=time.clock_gettime(clock))
-
-
-_EPOCH = datetime.fromisoformat("2000-01-01T00:00:00+00:00")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from jupyter_aisec.errors import BrokerUnreachableError, ConflictError, RefusedError
-from jupyter_aisec.kernel import ending
+from jupyter_aisec.kernel import ending, others
 from jupyter_aisec.kernel.ending import end_grant
 from jupyter_aisec.record import Recorder
 
@@ -53,9 +54,15 @@ while True:
 """
 
 
-def test_a_cell_that_will_not_stop_ends_with_its_process(tmp_path):
+IGNORING = STUBBORN.replace(
+    "started.set()", "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); started.set()"
+)
+
+
+@pytest.mark.parametrize("script", [STUBBORN, IGNORING], ids=["goes on", "ignores the signal"])
+def test_a_cell_that_will_not_stop_ends_with_its_process(tmp_path, script):
     done = subprocess.run(
-        [sys.executable, "-c", STUBBORN],
+        [sys.executable, "-c", script],
         capture_output=True,
         timeout=60,
         env={"IPYTHONDIR": str(tmp_path), "PATH": "/usr/bin"},
@@ -175,3 +182,60 @@ def test_the_running_cell_is_interrupted(shell):
     session.recorder.remove(shell)
     assert isinstance(result.error_in_exec, KeyboardInterrupt)
     assert session.wiped == ["expired"]
+
+
+def test_processes_that_do_not_end_are_not_confirmed(monkeypatch):
+    ended = []
+    monkeypatch.setattr(others, "end_others", lambda seconds: False)
+    monkeypatch.setattr(os, "kill", lambda *what: ended.append(what))
+    session = Session()
+    session.end()
+    assert session.told == [("g", "k", "exited")]
+    assert ended == [(os.getpid(), signal.SIGKILL)]
+
+
+def test_an_ordinary_kernel_leaves_other_processes_alone():
+    with subprocess.Popen(["sleep", "60"]) as other:
+        Session().end()
+        assert other.poll() is None
+        other.kill()
+
+
+FORKS = """
+import ctypes, os, signal, sys, time
+from jupyter_aisec.confine.processes import alive, beneath
+from jupyter_aisec.kernel import others
+
+supervisor = os.getpid()
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: the orphans' new parent
+init = os.fork()
+if init == 0:
+    if kernel := os.fork():
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(kernel, 0)[1]))
+    others.begin()
+    for orphan in (False, True):
+        if os.fork() == 0:
+            if orphan and os.fork():
+                os._exit(0)
+            os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(60)
+    while len(beneath(supervisor, alive())) != 4 or len(beneath(os.getpid(), alive())) != 1:
+        time.sleep(0.01)
+    print(others.confined(), others.end_others(20), len(beneath(supervisor, alive())), flush=True)
+    os._exit(3)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(init, 0)[1]))
+"""
+
+
+def test_a_secure_kernels_forks_end_with_the_grant():
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (3, "True True 2\n"), done.stderr
+
+
+def test_processes_that_outlive_the_time_are_told(monkeypatch):
+    monkeypatch.setattr(others, "_init", 1)
+    monkeypatch.setattr(others, "_others", lambda init: [0x7FFFFFF0])
+    assert not others.end_others(0)

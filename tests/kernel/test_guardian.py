@@ -9,9 +9,15 @@ from types import SimpleNamespace
 import pytest
 
 from jupyter_aisec.client.views import Lease
-from jupyter_aisec.errors import BrokerUnreachableError, ConflictError, RefusedError
+from jupyter_aisec.errors import (
+    BrokerUnreachableError,
+    ConflictError,
+    IdentityError,
+    RefusedError,
+)
+from jupyter_aisec.kernel import guardian as module
 from jupyter_aisec.kernel.guardian import Guardian
-from jupyter_aisec.kernel.lease import GRACE
+from jupyter_aisec.kernel.lease import GRACE, boot_time
 from jupyter_aisec.times import format_time
 
 
@@ -50,9 +56,9 @@ class Person:
 VIEW = SimpleNamespace(id="g", seconds=3600, now=at())
 
 
-def guard(person, **options):
+def guard(person, alone=lambda: True):
     killed = threading.Event()
-    guardian = Guardian(person, killed.set, confirm_seconds=0.05, look_seconds=0.02, **options)
+    guardian = Guardian(person, killed.set, alone, confirm_seconds=0.05, look_seconds=0.02)
     guardian.guard(VIEW, "kernel")
     return guardian, killed
 
@@ -94,11 +100,127 @@ def test_wiped_is_believed_once_the_grant_is_over(looked):
     assert not killed.wait(0.2)
 
 
-def test_a_broker_that_refuses_a_lease_does_not_stop_the_guard():
-    past = at(seconds=-GRACE.total_seconds() - 1)
-    guardian, killed = guard(Person(lease(until=past), RefusedError("no")))
+def test_a_fork_that_outlives_the_wipe_is_killed_with_its_kernel():
+    person = Person(lease("ended", "revoked"))
+    guardian, killed = guard(person, alone=lambda: False)
+    guardian.wiped("g")
+    assert killed.is_set()
+    assert person.ended_calls == [("g", "kernel", "killed")]
+
+
+@pytest.mark.parametrize(
+    "no",
+    [IdentityError("This session is over."), RefusedError("no")],
+    ids=["the person was removed", "refused"],
+)
+def test_a_broker_that_says_no_ends_it_as_inside(no):
+    person = Person(lease(), no)
+    guardian, killed = guard(person)
+    guardian.look("g")
+    assert not killed.is_set()
+    guardian.start()
+    assert killed.wait(20)
+    guardian.kernel_exited()
+
+
+@pytest.mark.parametrize("fault", [ValueError("x"), OSError(28, "x")], ids=repr)
+def test_a_fault_of_ours_ends_neither_the_guard_nor_the_grace(fault, monkeypatch):
+    guardian, killed = guard(Person(fault))
+    guardian.look("g")
+    assert not killed.wait(0.2)
+    now = boot_time() + GRACE
+    monkeypatch.setattr(module, "boot_time", lambda: now)
+    guardian.start()
+    assert killed.wait(20)
+    guardian.kernel_exited()
+
+
+def test_a_clock_set_back_keeps_nothing_alive(monkeypatch):
+    """The wall clock is not asked: after the end by the clock that nobody sets, it is over."""
+    person = Person(lease(), BrokerUnreachableError("away"))
+    guardian, killed = guard(person)
+    guardian.look("g")
+    monkeypatch.setattr(module.time, "time", lambda: 0.0)
+    now = boot_time() + timedelta(hours=1)
+    monkeypatch.setattr(module, "boot_time", lambda: now)
     guardian.look("g")
     assert killed.wait(20)
+
+
+@pytest.mark.parametrize("loop", ["_run", "_listen"])
+def test_a_guardian_whose_thread_dies_ends_the_kernel(monkeypatch, loop):
+    monkeypatch.setattr(Guardian, loop, lambda guardian: None)
+    guardian, killed = guard(Person(lease()))
+    guardian.start()
+    assert killed.wait(20)
+    guardian.kernel_exited()
+
+
+def test_without_a_thread_for_the_timer_the_next_looks_kill(monkeypatch):
+    def start(timer):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Timer, "start", start)
+    guardian, killed = guard(Person(lease("ended", "revoked")))
+    guardian.look("g")
+    assert not killed.is_set()
+    guardian._seats["g"].over_since -= 1
+    guardian.look("g")
+    assert killed.is_set()
+
+
+def test_an_ending_the_broker_was_away_for_is_told_again():
+    person = Person(lease("ended", "returned"))
+    guardian, killed = guard(person)
+    tell, away = person.ended, [BrokerUnreachableError("away"), BrokerUnreachableError("away")]
+
+    def ended(*what):
+        if away:
+            raise away.pop()
+        tell(*what)
+
+    person.ended = ended
+    with pytest.raises(BrokerUnreachableError):
+        guardian.wiped("g")
+    guardian.start()
+    assert person.heard.wait(20)
+    assert person.ended_calls == [("g", "kernel", "wiped")]
+    assert not killed.is_set()
+    guardian.kernel_exited()
+
+
+def test_a_reader_that_is_gone_does_not_keep_the_kernel_alive(caplog):
+    def gone(event):
+        raise RuntimeError("secret: the loop is closed")
+
+    guardian, killed = guard(Person(lease("ended", "revoked")))
+    guardian.subscribe(gone)
+    guardian.look("g")
+    assert killed.wait(20)
+    assert "RuntimeError" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_a_fault_while_listening_or_looking_is_noted_and_the_guard_goes_on(monkeypatch):
+    person = Person(lease("ended", "revoked"))
+    faults = [ValueError("x")] * 2
+
+    def events():
+        raise faults.pop() if faults else BrokerUnreachableError("away")
+
+    person.events = events
+    look, failures = Guardian.look, [ValueError("x")]
+
+    def stumble(guardian, grant):
+        if failures:
+            raise failures.pop()
+        look(guardian, grant)
+
+    monkeypatch.setattr(Guardian, "look", stumble)
+    guardian, killed = guard(person)
+    guardian.start()
+    assert killed.wait(20)
+    guardian.kernel_exited()
 
 
 def test_what_is_not_confirmed_is_killed():

@@ -142,6 +142,36 @@ def test_a_revocation_interrupts_wipes_and_is_confirmed(world, secure):
     assert "revoked" in cut.text
 
 
+FORK = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    time.sleep(1000)
+"""
+
+
+def test_what_a_notebook_forked_ends_with_the_grant(world, secure):
+    """A fork holds copies that no wipe of its parent reaches."""
+    grant = ask_and_load(world, secure)
+    secure.run(FORK).ok()
+    secure.run(f"%grant return {grant} --reason done").ok()
+    living = "from jupyter_aisec.confine.processes import alive; print(sorted(alive()))"
+    assert "[1, 2]" in secure.run(living).ok().text  # its init and itself
+
+
+def test_a_fork_that_is_hidden_from_the_wipe_is_killed_with_its_kernel(world, secure):
+    grant = ask_and_load(world, secure)
+    secure.run(FORK).ok()
+    secure.run("from jupyter_aisec.kernel import others; others.end_others = lambda _: True").ok()
+    world.approver.revoke(grant, "stop")
+    assert wait_for(lambda: not secure.manager.is_alive())
+    assert wait_for(
+        lambda: [v for v in world.researcher.grants() if v.id == grant and not v.ending]
+    )
+    killed = [e for e in world.approver.entries(0, 10_000) if b"killed" in e.body]
+    assert [e for e in killed if grant.encode() in e.body]
+
+
 def test_a_kernel_that_does_not_confirm_is_killed(world, secure):
     grant = ask_and_load(world, secure)
     secure.run("import jupyter_aisec.kernel.face as f; f.face()._lease.stop()").ok()
