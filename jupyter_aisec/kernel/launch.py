@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import hmac
 import logging
 import sys
 from collections.abc import Callable, Mapping
@@ -79,11 +80,13 @@ def serve(outside: Outside, connection_file: Path) -> Service:
     from jupyter_aisec.kernel.observer import Observer
     from jupyter_aisec.kernel.outputs import OutputGuard
     from jupyter_aisec.kernel.relay import Keeping, relay_routes
+    from jupyter_aisec.sealed.messages import GUARD_VARIABLE
 
     _take_back(outside.environment)
     person = PersonClient(home=Home(os.environ.get("AISEC_HOME")))
     observer = Observer(_now)
-    guard = OutputGuard(guarded=outside.environment.get("AISEC_OUTPUT_GUARD") == "1")
+    said = outside.environment.get(GUARD_VARIABLE, "")
+    guard = OutputGuard(guarded=_is_guarded(connection_file, said), now=_now)
     guardian = Guardian(person, outside.kill, outside.alone)
     guardian.start()
     keeping = Keeping(
@@ -119,17 +122,38 @@ def _take_back(environment: Mapping[str, str]) -> None:
             os.environ[name] = environment[name]
 
 
+def _is_guarded(connection_file: Path, said: str) -> bool:
+    """Whether this kernel's own server told its keeper that it seals outputs on save."""
+    from jupyter_aisec.confine import connection
+    from jupyter_aisec.sealed.messages import guard_token
+
+    if not said:
+        return False
+    key = connection.read(connection_file).key.encode()
+    return bool(key) and hmac.compare_digest(said.encode(), guard_token(key).encode())
+
+
 def _watching(
     saw: Callable[[Message], None], change: Callable[[Message], Message | None]
 ) -> Callable[[Message], Message | None]:
-    """Observed first, as it came; then changed, as it has to go on."""
+    """Observed first, as it came; then changed, as it has to go on.
+
+    A message of the kernel's that either cannot read does not pass; nothing that is wrong with
+    a message ends the passing of the next.
+    """
 
     def observe(message: Message) -> Message | None:
+        from jupyter_aisec.kernel.outputs import dropped
+
         try:
             saw(message)
             return change(message)
-        except AisecError:  # not JSON: a front end or a kernel drops it too
-            return None
+        except Exception as error:
+            if message.direction == "in":  # the kernel drops it too
+                return None
+            # Only what kind of fault: its text may quote the message.
+            _log.warning("Dropped a message of the kernel: %s.", type(error).__name__)
+            return dropped(message, _now())
 
     return observe
 

@@ -42,6 +42,7 @@ __all__ = [
 MIME_TYPE = "application/vnd.jupyter-aisec.sealed+json"
 FORMAT = "jupyter-aisec/output/v1"
 _KEPT = 4096  # outputs whose ciphertext is remembered
+_SEALED = 65_536  # sealed outputs that are known by their digest
 # Each content key encrypts one output once, so its nonce need not be chosen.
 _NONCE = bytes(12)
 
@@ -166,23 +167,41 @@ class OutputSealer:
     """Seals outputs so that an unchanged one keeps its ciphertext.
 
     A notebook saved twice is then the same file. What is remembered are digests under a
-    secret of this process, never an output.
+    secret of this process, never an output. An output that only looks sealed is sealed like
+    any other: its "ciphertext" may be anything.
     """
 
     def __init__(self) -> None:
         self._secret = os.urandom(32)
         self._known: OrderedDict[bytes, dict[str, Any]] = OrderedDict()
+        self._sealed: OrderedDict[bytes, None] = OrderedDict()
+
+    def adopt(self, output: object) -> None:
+        """Keep ``output`` as it is from now on, if it is sealed: it was found on the disk."""
+        with suppress(MalformedError, LookupError, TypeError):
+            self._remember(read_output(output["data"][MIME_TYPE]))  # type: ignore[index]
+
+    def _remember(self, sealed: SealedOutput) -> None:
+        self._sealed[self._digest(msgspec.to_builtins(sealed))] = None
+        if len(self._sealed) > _SEALED:
+            self._sealed.popitem(last=False)
+
+    def _digest(self, value: Any) -> bytes:
+        return hashlib.blake2b(_plain(value), key=self._secret).digest()
 
     def seal(
         self, output: Mapping[str, Any], recipients: Mapping[OutputKey, bytes]
     ) -> dict[str, Any]:
-        """As :func:`seal_output`; of an output that is sealed already, only that is kept."""
+        """As :func:`seal_output`; of one sealed here or adopted, only the sealed part is kept."""
         with suppress(MalformedError, LookupError, TypeError):
-            return _shown(read_output(output["data"][MIME_TYPE]))
+            sealed = read_output(output["data"][MIME_TYPE])
+            if self._digest(msgspec.to_builtins(sealed)) in self._sealed:
+                return _shown(sealed)
         keys: Sequence[Any] = sorted((k.artifact, k.seal_id) for k in recipients)
-        known = hashlib.blake2b(_plain([keys, output]), key=self._secret).digest()
+        known = self._digest([keys, output])
         if known not in self._known:
             self._known[known] = seal_output(output, recipients)
+            self._remember(read_output(self._known[known]["data"][MIME_TYPE]))
             if len(self._known) > _KEPT:
                 self._known.popitem(last=False)
         self._known.move_to_end(known)

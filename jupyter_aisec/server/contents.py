@@ -11,13 +11,15 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
+from pathlib import Path
 from typing import Any
 
 import msgspec
+from jupyter_server.services.contents.filemanager import FileContentsManager
 from tornado.web import HTTPError
 
 from jupyter_aisec.errors import AisecError
-from jupyter_aisec.server.guard import Guard
+from jupyter_aisec.server.guard import Guard, Written
 
 __all__ = ["NotebookSaves"]
 
@@ -32,10 +34,12 @@ class NotebookSaves:
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
 
-    def before_save(self, *, model: dict[str, Any], path: str, **_: Any) -> None:
+    def before_save(
+        self, *, model: dict[str, Any], path: str, contents_manager: FileContentsManager, **_: Any
+    ) -> None:
         """Replace the content of ``model`` by what may be written; raises HTTPError."""
         try:
-            self._guard_model(model, path)
+            self._guard_model(model, path, lambda: _written(contents_manager, path))
         except HTTPError:
             raise
         except AisecError as error:
@@ -45,16 +49,17 @@ class NotebookSaves:
             _log.error("the output guard failed on %s; nothing was written", path)
             raise HTTPError(500, reason="Not saved: outputs could not be sealed.") from None
 
-    def _guard_model(self, model: dict[str, Any], path: str) -> None:
+    def _guard_model(self, model: dict[str, Any], path: str, written: Written) -> None:
         content = model.get("content")
         if content is None:
             return
         if model.get("type") == "notebook":
-            model["content"] = self._guard.guarded(content)
+            model["content"] = self._guard.guarded(content, path, written)
         elif model.get("type") == "file":
-            self._guard_file(model, content, path.lower().endswith(".ipynb"))
+            self._guard_file(model, content, path, written)
 
-    def _guard_file(self, model: dict[str, Any], content: str, named: bool) -> None:
+    def _guard_file(self, model: dict[str, Any], content: str, path: str, written: Written) -> None:
+        named = path.lower().endswith(".ipynb")
         in_base64 = model.get("format") == "base64"
         try:
             data = base64.b64decode(content) if in_base64 else content.encode()
@@ -75,11 +80,19 @@ class NotebookSaves:
             return
         if not isinstance(notebook, dict):
             return
-        guarded = self._guard.guarded(notebook)
+        guarded = self._guard.guarded(notebook, path, written)
         if guarded == notebook:
             return  # as it was written, byte for byte
-        written = msgspec.json.format(msgspec.json.encode(guarded), indent=1) + b"\n"
-        model["content"] = base64.b64encode(written).decode() if in_base64 else written.decode()
+        text = msgspec.json.format(msgspec.json.encode(guarded), indent=1) + b"\n"
+        model["content"] = base64.b64encode(text).decode() if in_base64 else text.decode()
+
+
+def _written(manager: FileContentsManager, path: str) -> object:
+    """What lies at ``path`` now (JSON), or None."""
+    try:
+        return msgspec.json.decode(Path(manager._get_os_path(path)).read_bytes())
+    except (OSError, HTTPError, msgspec.DecodeError, RecursionError):
+        return None
 
 
 def _one_line(text: str) -> str:

@@ -15,12 +15,13 @@ from jupyter_server.utils import url_path_join
 from traitlets.config import Config
 
 from jupyter_aisec.client import PersonClient
-from jupyter_aisec.sealed.outputs import OutputSealer
 from jupyter_aisec.server.contents import NotebookSaves
-from jupyter_aisec.server.executions import Executions
 from jupyter_aisec.server.grants import FEED, GrantsFeed, GrantsHandler
 from jupyter_aisec.server.guard import Guard
-from jupyter_aisec.server.kernels import EXECUTIONS, GuardedConnection
+from jupyter_aisec.server.kernels import SEEN, GuardedConnection
+from jupyter_aisec.server.page import PageHandler
+from jupyter_aisec.server.seen import Seen
+from jupyter_aisec.server.sessions import ServerSessions
 
 __all__ = ["link", "load"]
 
@@ -51,14 +52,18 @@ def link(serverapp: ServerApp) -> None:
 def load(serverapp: ServerApp) -> None:
     """Add the routes and, on every save, the guard."""
     settings = serverapp.web_app.settings
-    executions = Executions()
-    saves = NotebookSaves(Guard(OutputSealer(), executions))
+    seen = Seen(ServerSessions(serverapp.session_manager))
+    saves = NotebookSaves(Guard(seen))
     serverapp.contents_manager.register_pre_save_hook(saves.before_save)
-    settings[EXECUTIONS] = executions  # from here on kernels are told of the guard
+    settings[SEEN] = seen  # from here on secure kernels are told of the guard
     # Read, not taken: the keepers that this server starts need the token as well.
     settings[FEED] = GrantsFeed(lambda: PersonClient(token=os.environ.get("AISEC_TOKEN")))
-    route = url_path_join(settings["base_url"], "aisec", "grants")
-    serverapp.web_app.add_handlers(".*$", [(route, GrantsHandler)])
+    served = {"grants": GrantsHandler, "page": PageHandler}
+    routes = [
+        (url_path_join(settings["base_url"], "aisec", name), handler)
+        for name, handler in served.items()
+    ]
+    serverapp.web_app.add_handlers(".*$", routes)
 
 
 def _can_guard(serverapp: ServerApp) -> bool:
@@ -69,5 +74,6 @@ def _can_guard(serverapp: ServerApp) -> bool:
         issubclass(serverapp.contents_manager_class, FileContentsManager)
         and not GatewayClient.instance(parent=serverapp).gateway_enabled
         and "kernel_websocket_connection_class" not in config.ServerApp
+        and "session_manager_class" not in config.ServerApp
         and not any("kernel_manager_class" in config[manager] for manager in managers)
     )

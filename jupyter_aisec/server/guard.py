@@ -1,62 +1,104 @@
 """The output guard: seals what came out of sealed artifacts before a notebook is written.
 
-Rules, per code cell:
+Rules, per notebook:
 
 1. A cell with a mark, on one of its outputs or seen by the server, has *all* its outputs
    sealed, each by itself, to the keys of every artifact named by any of those marks.
-2. An output that was sealed before and has not changed keeps its ciphertext, so that saving
-   twice gives equal files.
-3. Other outputs stay as they are; so do outputs that are sealed already.
-4. A notebook with a marked cell is written without the state of its widgets, which may show
-   what the outputs show.
+2. In a notebook that has used a kernel in which something was opened, or that holds a mark,
+   every other output is sealed too, whatever its cell, unless it is known to be from before:
+   it came through this server unmarked, or it lies in the file already.
+3. An output that shows the same as one that came marked is sealed in any notebook, and so is
+   an image pasted as an attachment replaced; unless the same came unmarked as well.
+4. What was sealed before and has not changed keeps its ciphertext, so that saving twice gives
+   equal files. An output that only says that it is sealed is sealed.
+5. A notebook of rule 1 or 2 is written without the state of its widgets, which may show what
+   the outputs show.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from copy import deepcopy
-from typing import Any, Protocol
+from typing import Any
 
-from jupyter_aisec.sealed.outputs import OutputKey
-from jupyter_aisec.server.executions import Executions
-from jupyter_aisec.server.marks import mark_of, union, unmarked
+from jupyter_aisec.server.marks import Mark, mark_of, union, unmarked
+from jupyter_aisec.server.seen import Seen
 
-__all__ = ["Guard", "Sealer"]
+__all__ = ["Guard", "Written"]
 
-
-class Sealer(Protocol):
-    """What is needed of an OutputSealer: an unchanged output keeps its ciphertext."""
-
-    def seal(
-        self, output: Mapping[str, Any], recipients: Mapping[OutputKey, bytes]
-    ) -> dict[str, Any]: ...
+Written = Callable[[], object]
+"""What lies where a notebook is to be written (JSON), or None."""
+_INSTEAD = {"text/plain": "An image made from a sealed artifact was not saved."}
 
 
 class Guard:
     """Seals the outputs of notebooks; one for each server."""
 
-    def __init__(self, sealer: Sealer, executions: Executions) -> None:
-        self._sealer = sealer
-        self._executions = executions
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
 
-    def guarded(self, notebook: dict[str, Any]) -> dict[str, Any]:
-        """``notebook`` as it may be written; the argument is not changed.
+    def guarded(self, notebook: dict[str, Any], path: str, written: Written) -> dict[str, Any]:
+        """``notebook`` as it may be written at ``path``; the argument is not changed.
 
         Raises an AisecError where an output cannot be sealed: then nothing may be written.
         """
         copy = deepcopy(notebook)
-        found = False
-        for cell in _cells(copy):
-            outputs = _dicts(cell.get("outputs"))
-            seen = self._executions.mark_of(cell.get("id"))
-            mark = union(seen, *(mark_of(output) for output in outputs))
-            if mark is not None:
-                found = True
-                keys = mark.keys()
-                cell["outputs"] = [self._sealer.seal(unmarked(one), keys) for one in outputs]
-        if found and isinstance(copy.get("metadata"), dict):
+        cells = list(_cells(copy))
+        marks = [self._mark(cell) for cell in cells]
+        found = union(*marks)
+        if found is not None:
+            self._seen.openings.found(path, found)
+        whole = self._seen.openings.mark_of(path)
+        before = self._before(written()) if whole is not None else frozenset()
+        for cell, mark in zip(cells, marks, strict=True):
+            if "outputs" in cell:
+                cell["outputs"] = [
+                    self._sealed(output, mark or self._lost(output, whole, before))
+                    for output in _dicts(cell["outputs"])
+                ]
+            self._take_images_out(cell)
+        if whole is not None and isinstance(copy.get("metadata"), dict):
             copy["metadata"].pop("widgets", None)
         return copy
+
+    def _mark(self, cell: dict[str, Any]) -> Mark | None:
+        seen = self._seen.executions.mark_of(cell.get("id"))
+        return union(seen, *(mark_of(output) for output in _dicts(cell.get("outputs"))))
+
+    def _before(self, written: object) -> frozenset[bytes]:
+        """Digests of the outputs that the file holds; what is sealed there stays as it is."""
+        outputs = [
+            output
+            for cell in (_cells(written) if isinstance(written, dict) else ())
+            for output in _dicts(cell.get("outputs"))
+        ]
+        for output in outputs:
+            self._seen.sealer.adopt(output)
+        return frozenset(self._seen.digests.of(output) for output in outputs)
+
+    def _lost(
+        self, output: dict[str, Any], whole: Mark | None, before: frozenset[bytes]
+    ) -> Mark | None:
+        """The mark of an output whose cell has none."""
+        digests = self._seen.digests
+        came = digests.mark_of(output)
+        if whole is None:
+            return None if digests.is_plain(output) else came
+        if came is not None:
+            return came
+        return None if digests.is_plain(output) or digests.of(output) in before else whole
+
+    def _sealed(self, output: dict[str, Any], mark: Mark | None) -> dict[str, Any]:
+        return output if mark is None else self._seen.sealer.seal(unmarked(output), mark.keys())
+
+    def _take_images_out(self, cell: dict[str, Any]) -> None:
+        attachments = cell.get("attachments")
+        if not isinstance(attachments, dict):
+            return
+        for name, bundle in attachments.items():
+            shown = bundle.values() if isinstance(bundle, dict) else ()
+            if any(self._seen.digests.is_marked_image(value) for value in shown):
+                attachments[name] = dict(_INSTEAD)
 
 
 def _cells(notebook: dict[str, Any]) -> Iterator[dict[str, Any]]:

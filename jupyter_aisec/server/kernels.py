@@ -1,12 +1,14 @@
-"""Kernels that this server starts, and the browser's connections to them.
+"""Kernels that this server starts, and the connections to them.
 
-A kernel is told that its outputs are guarded (``AISEC_OUTPUT_GUARD=1``); its terminals are
-not, so that ``papermill`` in a terminal of the lab gets sealed outputs. On the way to the
-browser, the mark of an output is carried from the message's metadata into its content.
+A secure kernel's keeper is told that its outputs are guarded, by a proof that holds for that
+kernel only; terminals and other kernels are not, so that ``papermill`` in a terminal of the lab
+gets sealed outputs. On the way to our page, the mark of an output is carried from the message's
+metadata into its content. A client that is not our page gets sealed outputs.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
@@ -19,63 +21,110 @@ from jupyter_server.services.kernels.connection.base import (
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
 
-from jupyter_aisec.server.executions import Executions
-from jupyter_aisec.server.marks import MARK, OUTPUT_TYPES, carry, parse_mark
+from jupyter_aisec.sealed.messages import (
+    GUARD_VARIABLE,
+    OUTPUT_TYPES,
+    as_output,
+    guard_token,
+    paged,
+    sealed_message,
+)
+from jupyter_aisec.server.digests import Streams
+from jupyter_aisec.server.marks import MARK, Mark, carry, parse_mark
+from jupyter_aisec.server.page import is_our_page
+from jupyter_aisec.server.seen import Seen
 
-__all__ = ["EXECUTIONS", "GuardedConnection", "GuardedKernelManager"]
+__all__ = ["SEEN", "GuardedConnection", "GuardedKernelManager"]
 
-#: The setting of the web application under which connections find the server's Executions.
-EXECUTIONS = "aisec_executions"
+#: The setting of the web application under which connections find what the server has Seen.
+SEEN = "aisec_seen"
+_KEEPER = "jupyter_aisec.kernel.launch"
 _V1 = "v1.kernel.websocket.jupyter.org"
 _HEADER, _PARENT, _METADATA, _CONTENT = range(4)
 
 
 class GuardedKernelManager(ServerKernelManager):
-    """Tells each kernel it starts that this server seals outputs on save."""
+    """Tells each keeper it starts that this server seals outputs on save."""
 
     async def _async_pre_start_kernel(self, **kw: Any) -> tuple[list[str], dict[str, Any]]:
+        command, given = await super()._async_pre_start_kernel(**kw)
+        environment = {**(given.get("env") or os.environ)}
+        environment.pop(GUARD_VARIABLE, None)
         # The parent is the manager of all kernels, its parent the server. Where the extension
         # did not load, nothing is said, and the keeper seals.
         server = getattr(self.parent, "parent", None)
-        if server is not None and EXECUTIONS in server.web_app.settings:
-            kw["env"] = {**(kw.get("env") or os.environ), "AISEC_OUTPUT_GUARD": "1"}
-        return await super()._async_pre_start_kernel(**kw)
+        loaded = server is not None and SEEN in server.web_app.settings
+        if loaded and _KEEPER in command and self.session.key:
+            environment[GUARD_VARIABLE] = guard_token(self.session.key)
+        return command, {**given, "env": environment}
 
 
 class GuardedConnection(ZMQChannelsWebsocketConnection):
-    """Carries marks into what the browser keeps, and notes which cells were marked."""
+    """Carries marks into what our page keeps, notes what came, seals for everybody else."""
 
-    @property
-    def _executions(self) -> Executions:
-        executions: Executions = self.websocket_handler.settings[EXECUTIONS]
-        return executions
+    def __init__(self, **kw: Any) -> None:
+        super().__init__(**kw)
+        self._seen: Seen = self.websocket_handler.settings[SEEN]
+        self._streams = Streams(self._seen.digests)
+        self._is_page = is_our_page(self.websocket_handler)
 
     def handle_incoming_message(self, incoming_msg: Any) -> None:
         """From the browser to the kernel: which cell does an execution belong to?"""
         request = _execute_request(incoming_msg, v1=self.subprotocol == _V1)
         if request is not None:
-            self._executions.asked(*request)
+            self._seen.executions.asked(*request)
         super().handle_incoming_message(incoming_msg)
 
     def handle_outgoing_message(self, stream: Any, outgoing_msg: list[Any]) -> None:
-        """From the kernel to the browser."""
-        super().handle_outgoing_message(stream, self._carried(outgoing_msg))
+        """From the kernel to the browser; what cannot be read goes nowhere."""
+        try:
+            passed = self._changed(outgoing_msg)
+        except Exception as error:
+            # Its text may quote the message.
+            self.log.error("jupyter_aisec: dropped a message (%s)", type(error).__name__)
+            return
+        if passed is not None:
+            super().handle_outgoing_message(stream, passed)
 
-    def _carried(self, message: list[Any]) -> list[Any]:
+    def _changed(self, message: list[Any]) -> list[Any] | None:
         identities, fed = self.session.feed_identities(message)
         parts = [part if isinstance(part, bytes) else part.bytes for part in fed[1:5]]
-        if f'"{MARK}"'.encode() not in parts[_METADATA]:
+        header, parent, metadata = (json.loads(part) for part in parts[:_CONTENT])
+        kind = header["msg_type"]
+        mark = parse_mark(metadata[MARK]) if MARK in metadata else None
+        if mark is None and kind not in OUTPUT_TYPES and kind != "execute_reply":
             return message
-        metadata = msgspec.json.decode(parts[_METADATA], type=dict[str, Any])
-        type_ = msgspec.json.decode(parts[_HEADER], type=dict[str, Any])["msg_type"]
-        if MARK not in metadata or type_ not in OUTPUT_TYPES:
+        content = json.loads(parts[_CONTENT])
+        self._note(kind, str(parent.get("msg_id", "")), content, mark)
+        if mark is None:
             return message
-        mark = parse_mark(metadata[MARK])
-        parent = msgspec.json.decode(parts[_PARENT], type=dict[str, Any])
-        self._executions.came(parent.get("msg_id", ""), mark)
-        content = msgspec.json.decode(parts[_CONTENT], type=dict[str, Any])
-        parts[_CONTENT] = msgspec.json.encode(carry(type_, mark, content))
-        return [*identities, DELIM, self.session.sign(parts), *parts, *fed[5:]]
+        buffers = fed[5:]
+        if not self._is_page:
+            keys = mark.keys()
+            sealed = sealed_message(kind, content, lambda one: self._seen.sealer.seal(one, keys))
+            if sealed is None:
+                return None
+            header["msg_type"], content = sealed
+            parts[_HEADER], buffers = _json(header), []
+        elif kind in OUTPUT_TYPES:
+            content = carry(kind, mark, content)
+        parts[_CONTENT] = _json(content)
+        return [*identities, DELIM, self.session.sign(parts), *parts, *buffers]
+
+    def _note(self, kind: str, parent: str, content: dict[str, Any], mark: Mark | None) -> None:
+        shown = paged(content) if kind == "execute_reply" else []
+        if kind in OUTPUT_TYPES:
+            shown = [as_output(kind, content)]
+        for output in shown:
+            self._streams.saw(parent, output, mark)
+        if mark is not None:
+            self._seen.openings.came(self.kernel_id, mark)
+            if shown:
+                self._seen.executions.came(parent, mark)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value).encode()
 
 
 def _execute_request(message: Any, *, v1: bool) -> tuple[str, str] | None:

@@ -1,7 +1,7 @@
 """Marks: which artifacts an output was made from, and to which keys it is sealed on save.
 
-The keeper puts a mark into the metadata of every output message that comes after an artifact
-was opened in a kernel whose server said ``AISEC_OUTPUT_GUARD=1``::
+The keeper puts a mark into the metadata of every message that comes after an artifact was opened
+in a kernel whose server proved that it seals on save::
 
     {"aisec": {"recipients": [
         {"artifact": "dataset/digits", "seal_id": "seal_…", "output_key": "<base64>"}]}}
@@ -21,7 +21,6 @@ from jupyter_aisec.sealed.outputs import OutputKey
 
 __all__ = [
     "MARK",
-    "OUTPUT_TYPES",
     "Mark",
     "Recipient",
     "carry",
@@ -32,11 +31,7 @@ __all__ = [
 ]
 
 MARK = "aisec"
-#: Messages whose content becomes an output of a cell (Jupyter messaging protocol 5.4).
-OUTPUT_TYPES = frozenset(
-    {"stream", "display_data", "update_display_data", "execute_result", "error"}
-)
-# Of these, nbformat 4 gives the output a metadata field of its own.
+# Of the messages that become outputs, nbformat 4 gives the output a metadata field of its own.
 _WITH_METADATA = frozenset({"display_data", "update_display_data", "execute_result"})
 
 

@@ -7,11 +7,21 @@ import { IStatusBar } from '@jupyterlab/statusbar';
 
 import { clock, remaining } from './grant';
 import { Grants } from './grants';
+import { sayPage } from './page';
 import { GrantsStatus } from './status';
 import { IGrants } from './tokens';
 
 export { IGrants, IProblem } from './tokens';
 export { GrantState, IGrant } from './grant';
+
+/** Makes this page known before it connects to a kernel: the lab waits for its plugins. */
+const page: JupyterFrontEndPlugin<void> = {
+  id: 'jupyter-aisec:page',
+  description: 'Tells the server that this page saves notebooks through it.',
+  autoStart: true,
+  activate: (app: JupyterFrontEnd): Promise<void> =>
+    sayPage(app.serviceManager.serverSettings)
+};
 
 /** Keeps the person's grants up to date. */
 const grants: JupyterFrontEndPlugin<IGrants> = {
@@ -52,4 +62,4 @@ const status: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default [grants, status];
+export default [page, grants, status];

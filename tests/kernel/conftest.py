@@ -24,6 +24,7 @@ from jupyter_aisec.errors import AisecError
 from jupyter_aisec.kernel import extension
 from jupyter_aisec.kernel import face as face_module
 from jupyter_aisec.sealed.datakey import DataKey
+from jupyter_aisec.sealed.messages import GUARD_VARIABLE, guard_token
 from jupyter_aisec.sealed.stream import SealWriter
 from tests.conftest import RunningBroker
 
@@ -128,7 +129,9 @@ def notebook(
 class SecureKernel:
     """A "Python 3 (secure)" kernel, started by jupyter_client as any front end does."""
 
-    def __init__(self, world: World, folder: Path, **environment: str) -> None:
+    def __init__(
+        self, world: World, folder: Path, *, guarded: bool = False, **environment: str
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         spec = Path(extension.__file__).parent / "kernelspec"
         self.log = folder / "keeper.log"
@@ -140,6 +143,8 @@ class SecureKernel:
         self.manager._kernel_spec = KernelSpec.from_resource_dir(str(spec))
         self._folder = folder
         self._environment = {**world.environment(), **environment}
+        if guarded:
+            self._environment[GUARD_VARIABLE] = guard_token(self.manager.session.key)
         self.client: Any = None
 
     def start(self) -> None:
@@ -203,7 +208,7 @@ class Ran:
 @pytest.fixture(scope="session")
 def idle(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKernel]:
     """A secure kernel shared by tests that leave it as it was: nothing is opened in it."""
-    kernel = SecureKernel(world, tmp_path_factory.mktemp("idle"), AISEC_OUTPUT_GUARD="1")
+    kernel = SecureKernel(world, tmp_path_factory.mktemp("idle"), guarded=True)
     kernel.start()
     yield kernel
     kernel.stop()
@@ -213,7 +218,7 @@ def idle(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sec
 @pytest.fixture
 def secure(world: World, tmp_path: Path) -> Iterator[SecureKernel]:
     """A running secure kernel whose server says that it guards outputs."""
-    kernel = SecureKernel(world, tmp_path / "kernel", AISEC_OUTPUT_GUARD="1")
+    kernel = SecureKernel(world, tmp_path / "kernel", guarded=True)
     kernel.start()
     yield kernel
     kernel.stop()

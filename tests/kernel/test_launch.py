@@ -12,9 +12,11 @@ from types import SimpleNamespace
 import pytest
 
 from jupyter_aisec.confine import Level
+from jupyter_aisec.confine.environment import is_secret
 from jupyter_aisec.confine.wire import Message
 from jupyter_aisec.kernel import launch
 from jupyter_aisec.kernel.progress import Bar
+from jupyter_aisec.sealed.messages import GUARD_VARIABLE, guard_token
 
 
 @pytest.fixture
@@ -23,7 +25,7 @@ def service(world, monkeypatch):
         monkeypatch.setenv(name, value)
     outside = SimpleNamespace(
         level=Level("full"),
-        environment={"AISEC_TOKEN": "a-token", "AISEC_OUTPUT_GUARD": "1"},
+        environment={"AISEC_TOKEN": "a-token"},
         kill=lambda: None,
     )
     return launch.serve(outside, Path("/run/kernel.json"))
@@ -76,3 +78,23 @@ def test_a_bar_for_what_is_large_and_none_for_what_is_quick(monkeypatch, capsys)
     without = Bar(kernel, "weights/large", 1 << 30)
     without(1 << 20)
     without.close()
+
+
+def test_a_proof_of_the_guard_holds_for_one_kernel(tmp_path):
+    ports = {f"{name}_port": 1 for name in ("shell", "iopub", "stdin", "control", "hb")}
+    path = tmp_path / "kernel.json"
+
+    def connect(key):
+        path.write_text(json.dumps({"transport": "tcp", "ip": "127.0.0.1", "key": key, **ports}))
+
+    connect("this kernel's")
+    assert launch._is_guarded(path, guard_token(b"this kernel's"))
+    assert not launch._is_guarded(path, guard_token(b"the parent's, inherited"))
+    assert not launch._is_guarded(path, "1")
+    assert not launch._is_guarded(path, "")
+    connect("")
+    assert not launch._is_guarded(path, guard_token(b"")), "a key that everybody knows"
+
+
+def test_the_proof_of_the_guard_stays_with_the_keeper():
+    assert is_secret(GUARD_VARIABLE, guard_token(b"key"))

@@ -10,9 +10,9 @@ from typing import Any
 from ipykernel.kernelapp import IPKernelApp
 from jupyter_client.session import Session
 
+from jupyter_aisec.sealed.messages import GUARD_VARIABLE
 from jupyter_aisec.sealed.release import ReleaseKey
 
-OUTPUTS = {"stream", "display_data", "update_display_data", "execute_result", "error"}
 _key = ReleaseKey.generate()
 MARK = {
     "recipients": [
@@ -29,7 +29,7 @@ _msg = Session.msg
 
 def marked_msg(self: Session, msg_type: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
     message = _msg(self, msg_type, *args, **kwargs)
-    if msg_type in OUTPUTS and state["opened"]:
+    if state["opened"]:
         message["metadata"]["aisec"] = MARK
     return message
 
@@ -38,5 +38,5 @@ if __name__ == "__main__":
     Session.msg = marked_msg  # type: ignore[method-assign]
     app = IPKernelApp.instance()
     app.initialize(sys.argv[1:])
-    app.shell.user_ns.update(state=state, guard=os.environ.get("AISEC_OUTPUT_GUARD"))
+    app.shell.user_ns.update(state=state, mark=MARK, guard=os.environ.get(GUARD_VARIABLE))
     app.start()

@@ -14,16 +14,16 @@ from tornado.web import HTTPError
 from jupyter_aisec.sealed.outputs import (
     MIME_TYPE,
     OutputKey,
-    OutputSealer,
     open_output,
     read_output,
     unwrap_content_key,
 )
 from jupyter_aisec.sealed.release import ReleaseKey
 from jupyter_aisec.server.contents import NotebookSaves
-from jupyter_aisec.server.executions import Executions
+from jupyter_aisec.server.digests import Streams
 from jupyter_aisec.server.guard import Guard
 from jupyter_aisec.server.marks import Mark, Recipient, carry
+from jupyter_aisec.server.seen import Seen
 
 SECRET = "patient 4711 has the rare thing"
 KEY = ReleaseKey.generate()
@@ -59,15 +59,33 @@ def notebook(*cells: Any, **metadata: Any) -> dict[str, Any]:
     return {"cells": list(cells), "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
 
 
-@pytest.fixture
-def executions() -> Executions:
-    return Executions()
+class Table:
+    """A server's table of sessions that a test fills: notebook and kernel."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, str]] = []
+
+    def kernels_of(self, path: str) -> list[str]:
+        return [kernel for at, kernel in self.rows if at == path]
+
+    def notebooks_of(self, kernel: str) -> list[str]:
+        return [at for at, one in self.rows if one == kernel]
 
 
 @pytest.fixture
-def manager(tmp_path: Path, executions: Executions) -> LargeFileManager:
+def sessions() -> Table:
+    return Table()
+
+
+@pytest.fixture
+def seen(sessions: Table) -> Seen:
+    return Seen(sessions)
+
+
+@pytest.fixture
+def manager(tmp_path: Path, seen: Seen) -> LargeFileManager:
     manager = LargeFileManager(root_dir=str(tmp_path))
-    saves = NotebookSaves(Guard(OutputSealer(), executions))
+    saves = NotebookSaves(Guard(seen))
     manager.register_pre_save_hook(saves.before_save)
     return manager
 
@@ -101,11 +119,12 @@ def test_a_marked_output_is_sealed_and_opens_to_what_it_was(
     assert opened(read(tmp_path)["cells"][0]["outputs"][0]) == output(type_, marked=False)
 
 
-def test_all_outputs_of_a_marked_cell_are_sealed_and_other_cells_stay(
-    manager: LargeFileManager, tmp_path: Path
+def test_all_outputs_of_a_marked_cell_are_sealed_and_those_from_before_stay(
+    manager: LargeFileManager, tmp_path: Path, seen: Seen
 ) -> None:
     card = output(marked=False, text="%grant card")
     mixed = cell(output("stream", marked=False), output())
+    seen.digests.saw(card, None)
     save(manager, notebook(mixed, cell(card, id_="c2"), TEXT))
     assert SECRET not in written(tmp_path)
     first, second, _ = read(tmp_path)["cells"]
@@ -114,10 +133,10 @@ def test_all_outputs_of_a_marked_cell_are_sealed_and_other_cells_stay(
 
 
 def test_a_cell_seen_by_the_server_is_sealed_though_its_output_lost_the_mark(
-    manager: LargeFileManager, tmp_path: Path, executions: Executions
+    manager: LargeFileManager, tmp_path: Path, seen: Seen
 ) -> None:
-    executions.asked("m1", "c1")
-    executions.came("m1", MARK)
+    seen.executions.asked("m1", "c1")
+    seen.executions.came("m1", MARK)
     save(manager, notebook(cell(output("stream", marked=False))))
     assert SECRET not in written(tmp_path)
 
@@ -260,3 +279,146 @@ def test_pieces_of_other_files_pass(manager: LargeFileManager, tmp_path: Path) -
 def test_folders_and_renames_pass(manager: LargeFileManager, tmp_path: Path) -> None:
     manager.save({"type": "directory"}, "folder")
     assert (tmp_path / "folder").is_dir()
+
+
+def plain(**output: Any) -> dict[str, Any]:
+    return {"output_type": "stream", "name": "stdout", "text": SECRET, **output}
+
+
+def test_a_notebook_whose_kernel_opened_something_is_sealed_whatever_its_cells(
+    manager: LargeFileManager, tmp_path: Path, seen: Seen, sessions: Table
+) -> None:
+    """Format 4.4 has no cell ids, and a pasted cell has a new one."""
+    sessions.rows.append(("a.ipynb", "kernel"))
+    early = plain(text="from before\n")
+    seen.digests.saw(early, None)
+    seen.openings.came("kernel", MARK)
+    joined, typed = plain(), plain(name="stdin")
+    pasted = cell(joined, id_="new")
+    old = {name: value for name, value in pasted.items() if name != "id"}
+    widgets = {"application/vnd.jupyter.widget-state+json": {"state": {"a": SECRET}}}
+    content = notebook(old, cell(typed, early), widgets=widgets)
+    save(manager, {**content, "nbformat_minor": 4})
+    assert SECRET not in written(tmp_path)
+    assert "from before" in written(tmp_path)
+    assert opened(read(tmp_path)["cells"][0]["outputs"][0]) == joined
+    sessions.rows.clear()  # the kernel is shut down; the page still shows what it showed
+    save(manager, content)
+    assert SECRET not in written(tmp_path)
+
+
+def test_a_kernel_that_a_notebook_takes_later_seals_it_as_well(
+    manager: LargeFileManager, tmp_path: Path, seen: Seen, sessions: Table
+) -> None:
+    seen.openings.came("kernel", MARK)
+    seen.openings.came("kernel", MARK)
+    sessions.rows.append(("a.ipynb", "kernel"))
+    save(manager, notebook(cell(plain())))
+    assert SECRET not in written(tmp_path)
+
+
+def test_one_mark_in_a_notebook_seals_what_lost_its_own(
+    manager: LargeFileManager, tmp_path: Path
+) -> None:
+    save(manager, notebook(cell(output()), cell(plain(), id_="pasted")))
+    assert SECRET not in written(tmp_path)
+
+
+def test_what_lay_in_the_file_before_stays_as_it_is(
+    manager: LargeFileManager, tmp_path: Path, sessions: Table, seen: Seen
+) -> None:
+    save(manager, notebook(cell(plain(text="old\nlines\n"))))
+    sessions.rows.append(("a.ipynb", "kernel"))
+    seen.openings.came("kernel", MARK)
+    save(manager, notebook(cell(plain(text="old\nlines\n"), plain())))
+    assert SECRET not in written(tmp_path)
+    assert "lines" in written(tmp_path)
+
+
+def test_a_marked_output_pasted_into_another_notebook_is_known_by_its_content(
+    manager: LargeFileManager, tmp_path: Path, seen: Seen
+) -> None:
+    streams = Streams(seen.digests)
+    pieces = ("early ", None), (SECRET, MARK)
+    for text, mark in pieces:
+        streams.saw("m1", plain(text=text), mark)
+    joined = plain(text=["early ", SECRET])
+    save(manager, notebook(cell(joined), cell(plain(text="mine"), id_="c2")), "other.ipynb")
+    assert SECRET not in written(tmp_path)
+    assert "mine" in written(tmp_path)
+
+
+def test_streams_are_joined_as_a_page_joins_them(seen: Seen) -> None:
+    streams = Streams(seen.digests)
+    streams.saw("m1", plain(text="a"), None)
+    streams.saw("m1", plain(text="b"), None)
+    streams.saw("m1", plain(text="c", name="stderr"), None)
+    streams.saw("m1", output(marked=False, text="shown"), None)
+    streams.saw("m1", plain(text="d"), None)
+    for text in ("a", "b", "ab", "d"):
+        assert seen.digests.is_plain(plain(text=text))
+    assert seen.digests.is_plain(plain(text="c", name="stderr"))
+    assert seen.digests.is_plain(output("execute_result", marked=False, text="shown")) is False
+    for text in ("abc", "abd", "c"):
+        assert not seen.digests.is_plain(plain(text=text))
+
+
+def test_what_came_plain_as_well_is_not_sealed_in_an_ordinary_notebook(
+    manager: LargeFileManager, tmp_path: Path, seen: Seen
+) -> None:
+    seen.digests.saw(plain(text="True"), MARK)
+    seen.digests.saw(plain(text="True"), None)
+    save(manager, notebook(cell(plain(text="True"))), "other.ipynb")
+    assert MIME_TYPE not in written(tmp_path)
+    save(manager, notebook(cell(plain(text="True")), cell(output(), id_="c2")))
+    assert (tmp_path / "a.ipynb").read_text().count(f'"{MIME_TYPE}"') == 2
+
+
+def test_digests_are_bounded(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jupyter_aisec.server.digests._MOST", 1)
+    seen.digests.saw(plain(text="a"), None)
+    seen.digests.saw(plain(text="b"), None)
+    assert not seen.digests.is_plain(plain(text="a"))
+    assert seen.digests.is_plain(plain(text="b"))
+
+
+def test_an_image_pasted_as_an_attachment_is_not_saved(
+    manager: LargeFileManager, tmp_path: Path, seen: Seen
+) -> None:
+    image = base64.b64encode(SECRET.encode() * 10).decode()
+    shown = {**output(marked=False), "data": {"image/png": image + "\n"}}
+    seen.digests.saw(shown, MARK)
+    pasted = {**TEXT, "attachments": {"a.png": {"image/png": image}, "b.png": {"image/png": "b"}}}
+    save(manager, notebook(pasted), "other.ipynb")
+    assert image not in written(tmp_path)
+    kept = read(tmp_path, "other.ipynb")["cells"][0]["attachments"]
+    assert kept["b.png"] == {"image/png": "b"}
+    odd = {**TEXT, "attachments": {"a.png": 3}}
+    manager.save(
+        {"type": "file", "format": "text", "content": json.dumps(notebook(odd))}, "odd.ipynb"
+    )
+
+
+def test_an_output_that_only_looks_sealed_is_sealed(
+    manager: LargeFileManager, tmp_path: Path
+) -> None:
+    save(manager, notebook(cell(output())))
+    genuine = read(tmp_path)["cells"][0]["outputs"][0]
+    hidden = base64.b64encode(SECRET.encode() * 10).decode()
+    forged = json.loads(json.dumps(genuine))
+    forged["data"][MIME_TYPE]["ciphertext"] = hidden
+    save(manager, notebook(cell(forged, output())), "b.ipynb")
+    assert hidden not in written(tmp_path)
+
+
+def test_a_new_server_keeps_what_lies_sealed_in_the_file(
+    manager: LargeFileManager, tmp_path: Path
+) -> None:
+    save(manager, notebook(cell(output())))
+    once = (tmp_path / "a.ipynb").read_bytes()
+    again = LargeFileManager(root_dir=str(tmp_path))
+    another = Seen(Table())
+    another.openings.found("a.ipynb", MARK)
+    again.register_pre_save_hook(NotebookSaves(Guard(another)).before_save)
+    save(again, again.get("a.ipynb")["content"])
+    assert (tmp_path / "a.ipynb").read_bytes() == once

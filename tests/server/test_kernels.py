@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import requests
 import websocket
 from jupyter_server.services.kernels.connection.base import (
     deserialize_msg_from_ws_v1,
@@ -31,15 +33,32 @@ def kernel(server: Server) -> Iterator[str]:
     server.request("DELETE", f"api/kernels/{id_}")
 
 
+def page_cookie(server: Server) -> str:
+    """What the server gives to a page in which our lab extension runs."""
+    answer = server.request("POST", "aisec/page")
+    answer.raise_for_status()
+    return "; ".join(f"{one.name}={one.value}" for one in answer.cookies)
+
+
 class Page:
     """A browser's side of a kernel connection."""
 
-    def __init__(self, server: Server, kernel: str, *, v1: bool, binary: bool = False) -> None:
+    def __init__(
+        self,
+        server: Server,
+        kernel: str,
+        *,
+        v1: bool,
+        binary: bool = False,
+        ours: bool = True,
+        cookie: str | None = None,
+    ) -> None:
         self.v1, self.binary = v1, binary
         self.session = uuid.uuid4().hex
         self.socket = websocket.create_connection(
             f"ws{server.url[4:]}api/kernels/{kernel}/channels?session_id={self.session}",
             header={"Authorization": f"token {server.token}"},
+            cookie=page_cookie(server) if ours else cookie,
             subprotocols=[V1] if v1 else None,
             timeout=60,
         )
@@ -106,7 +125,7 @@ def test_from_the_kernel_to_the_file_nothing_marked_is_plain(
     page = Page(server, kernel, v1=v1, binary=binary)
     path = f"{uuid.uuid4().hex}.ipynb"
     before = page.run("print('a plain card', guard)", "before")
-    assert before == [{"output_type": "stream", "name": "stdout", "text": "a plain card 1\n"}]
+    assert before == [{"output_type": "stream", "name": "stdout", "text": "a plain card None\n"}]
     late = "state['opened'] = True; print('47', '11-rare', sep='')"
     mixed = page.run("print('early', end='', flush=True); " + late, "mixed")
     # What a browser makes of the pieces of a stream: the first one's fields, all texts.
@@ -175,10 +194,83 @@ def test_a_terminal_is_not_told_of_the_guard(server: Server) -> None:
         header={"Authorization": f"token {server.token}"},
         timeout=60,
     )
-    socket.send(json.dumps(["stdin", 'echo "guard=<$AISEC_OUTPUT_GUARD>"\r']))
+    socket.send(json.dumps(["stdin", 'echo "guard=<$AISEC_GUARD_TOKEN>"\r']))
     seen = ""
-    while "guard=<>" not in seen and "guard=<1>" not in seen:
+    while not re.search("guard=<[^$]*>", seen):
         kind, *rest = json.loads(socket.recv())
         seen += rest[0] if kind == "stdout" else ""
     server.request("DELETE", f"api/terminals/{name}")
     assert "guard=<>" in seen
+
+
+def test_a_client_that_is_not_our_page_gets_sealed_outputs(server: Server, kernel: str) -> None:
+    """A remote VS Code, or a script with the server's token: it writes files of its own."""
+    client = Page(server, kernel, v1=False, ours=False)
+    assert client.run("print('before')", "a")[0]["text"] == "before\n"
+    client.run("state['opened'] = True", "b")
+    (shown,) = client.run("print('47', '11-rare', sep='')", "c")
+    assert shown["output_type"] == "display_data"
+    assert MIME_TYPE in shown["data"]
+    assert "4711" not in json.dumps(shown)
+    page = Page(server, kernel, v1=True)
+    assert page.run("print('47', '11-rare', sep='')", "d")[0]["text"] == "4711-rare\n"
+
+
+@pytest.mark.parametrize("cookie", ["", "forged", "2|1:0|10:1|1:a|4:YWJj|00"])
+def test_a_cookie_that_this_server_did_not_sign_makes_no_page(
+    server: Server, kernel: str, cookie: str
+) -> None:
+    client = Page(server, kernel, v1=True)
+    client.run("state['opened'] = True", "a")
+    name = page_cookie(server).partition("aisec-page-")[2].partition("=")[0]
+    forger = Page(server, kernel, v1=True, ours=False, cookie=f"aisec-page-{name}={cookie}")
+    assert "4711" not in json.dumps(forger.run("print('47' + '11')", "b"))
+
+
+def test_saying_that_one_is_our_page_takes_a_login(server: Server) -> None:
+    assert requests.post(server.url + "aisec/page", timeout=60).status_code == 403
+    given = server.request("POST", "aisec/page").headers["Set-Cookie"]
+    ours = given[given.index("aisec-page-") :]
+    assert "HttpOnly" in ours
+    assert "SameSite=Strict" in ours
+
+
+def test_a_message_whose_mark_is_none_goes_nowhere_and_the_next_one_does(
+    server: Server, kernel: str
+) -> None:
+    page = Page(server, kernel, v1=True)
+    page.run("kept = mark['recipients']", "a")
+    broken = "mark['recipients'] = []; state['opened'] = True; print('47' + '11'); "
+    flushed = "sys.stdout.flush(); mark['recipients'] = kept"
+    assert page.run("import sys; " + broken + flushed, "b") == []
+    (last,) = page.run("print('fine')", "c")
+    assert last["text"] == "fine\n"
+    assert "4711" not in server.log.read_text()
+
+
+def test_what_a_question_mark_shows_is_sealed_in_the_file(server: Server, kernel: str) -> None:
+    answer = server.request(
+        "POST",
+        "api/sessions",
+        json={"path": "asked.ipynb", "type": "notebook", "name": "", "kernel": {"id": kernel}},
+    )
+    assert answer.status_code == 201, answer.text
+    page = Page(server, kernel, v1=True)
+    page.run("state['opened'] = True; x = '47' + '11-rare'", "a")
+    page.run("x?", "b")
+    # What the page makes of the payload: no message, no mark.
+    shown = {
+        "output_type": "display_data",
+        "data": {"text/plain": "4711-rare"},
+        "metadata": {},
+    }
+    cell = {
+        "cell_type": "code",
+        "metadata": {},
+        "execution_count": 1,
+        "source": "x?",
+        "outputs": [shown],
+    }
+    content = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}
+    server.save("asked.ipynb", type="notebook", format="json", content=content).raise_for_status()
+    assert "4711" not in (server.folder / "asked.ipynb").read_text()
