@@ -51,40 +51,40 @@ def enrolment(name: str, key: SigningKey, token: str | None) -> Envelope:
 
 def test_from_invitation_to_removal(api: Api) -> None:
     token, key = secrets.token_urlsafe(16), SigningKey.generate()
-    once = invitation(api, "carol", token)
+    once = invitation(api, "newcomer", token)
     alone = api.send("POST", "/v1/people", {"envelope": once}, person="researcher")
     problem(alone, 401, "admins-too-few")
     not_mine = api.send("POST", "/v1/people", {"envelope": once}, person="approver")
     problem(not_mine, 401, "token-of-another")
     body = {"envelope": sign_again(once, api.site.keys["approver"])}
-    assert api.post("/v1/people", body, person="approver")["name"] == "carol"  # who signed last
-    first = enrolment("carol", key, token)
+    assert api.post("/v1/people", body, person="approver")["name"] == "newcomer"  # who signed last
+    first = enrolment("newcomer", key, token)
     wrong = api.send("POST", "/v1/people/enrol", {"envelope": first, "token": "no"})
     problem(wrong, 401, "token-wrong")
     for _ in range(2):  # the reply may be lost
         answer = api.post("/v1/people/enrol", {"envelope": first, "token": token})
         assert [one["enrolled"] for one in answer["keys"]] != []
-    again = enrolment("carol", SigningKey.generate(), token)
+    again = enrolment("newcomer", SigningKey.generate(), token)
     used = api.send("POST", "/v1/people/enrol", {"envelope": again, "token": token})
     problem(used, 401, "token-invalid")
 
-    api.site.keys["carol"] = key
-    assert api.get("/v1/whoami", "carol") == {"person": "carol", "roles": ["researcher"]}
+    api.site.keys["newcomer"] = key
+    assert api.get("/v1/whoami", "newcomer") == {"person": "newcomer", "roles": ["researcher"]}
     second = SigningKey.generate()
-    vouched = sign_again(enrolment("carol", second, None), key)
+    vouched = sign_again(enrolment("newcomer", second, None), key)
     assert len(api.post("/v1/people/enrol", {"envelope": vouched})["keys"]) == 2
-    revocation = api.site.signed(KeyRevocation, "carol", key_id=second.public.key_id)
-    view = api.post("/v1/people/keys/revoke", {"envelope": revocation}, person="carol")
+    revocation = api.site.signed(KeyRevocation, "newcomer", key_id=second.public.key_id)
+    view = api.post("/v1/people/keys/revoke", {"envelope": revocation}, person="newcomer")
     assert [one["revoked"] is None for one in view["keys"]] == [True, False]
 
-    removal = {"envelope": api.site.signed(Removal, "researcher", removes="carol")}
-    path = "/v1/people/carol/remove"
+    removal = {"envelope": api.site.signed(Removal, "researcher", removes="newcomer")}
+    path = "/v1/people/newcomer/remove"
     other = api.send("POST", "/v1/people/second/remove", removal, person="researcher")
     problem(other, 422, "person-differs")
     assert api.post(path, removal, person="researcher")["removed"] is not None
-    problem(api.send("GET", "/v1/whoami", person="carol"), 401, "session-invalid")
+    problem(api.send("GET", "/v1/whoami", person="newcomer"), 401, "session-invalid")
     names = [one["name"] for one in api.get("/v1/people", "second")]
-    assert names == ["researcher", "approver", "second", "carol"]
+    assert names == ["researcher", "approver", "second", "newcomer"]
 
 
 class OneAdmin(Site):
@@ -95,18 +95,18 @@ def test_the_only_admin_adds_the_second_alone_and_nobody_after_that(tmp_path: Pa
     with serve(OneAdmin(tmp_path / "home")) as (api, _):
         assert api.get("/v1/policy", "approver")["admins_for_people"] == 1
         token, key = secrets.token_urlsafe(16), SigningKey.generate()
-        body = {"envelope": invitation(api, "carol", token, roles=("admin",))}
+        body = {"envelope": invitation(api, "newcomer", token, roles=("admin",))}
         api.post("/v1/people", body, person="researcher")
         assert api.get("/v1/policy", "approver")["admins_for_people"] == 1  # no key yet
-        first = {"envelope": enrolment("carol", key, token), "token": token}
+        first = {"envelope": enrolment("newcomer", key, token), "token": token}
         api.post("/v1/people/enrol", first)
         assert api.get("/v1/policy", "approver")["admins_for_people"] == 2
         sock = invitation(api, "sock", "token", roles=("approver",))
         answer = api.send("POST", "/v1/people", {"envelope": sock}, person="researcher")
         problem(answer, 401, "admins-too-few")
-        api.site.keys["carol"] = key
+        api.site.keys["newcomer"] = key
         both = {"envelope": sign_again(sock, key)}
-        assert api.post("/v1/people", both, person="carol")["name"] == "sock"
+        assert api.post("/v1/people", both, person="newcomer")["name"] == "sock"
 
 
 class TestLogin:

@@ -22,17 +22,20 @@ from tests.conftest import AISEC, RunningBroker
 @pytest.fixture
 def public(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Ann's public key, as `aisec key enroll --public-out` writes it."""
-    monkeypatch.setenv("AISEC_HOME", str(tmp_path / "ann"))
-    assert main(["key", "enroll", "--as", "ann", "--public-out", str(tmp_path / "ann.pem")]) == 0
-    return tmp_path / "ann.pem"
+    monkeypatch.setenv("AISEC_HOME", str(tmp_path / "person-a"))
+    assert (
+        main(["key", "enroll", "--as", "person-a", "--public-out", str(tmp_path / "person-a.pem")])
+        == 0
+    )
+    return tmp_path / "person-a.pem"
 
 
 def test_a_broker_is_made_once(
     public: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = str(tmp_path / "b")
-    arguments = ["broker", "init", "--home", home, "--admin", f"ann={public}"]
-    more = ["--role", "ann=approver", "--origin", "log.example", "--store", "memory://s"]
+    arguments = ["broker", "init", "--home", home, "--admin", f"person-a={public}"]
+    more = ["--role", "person-a=approver", "--origin", "log.example", "--store", "memory://s"]
     capsys.readouterr()
     assert main([*arguments, *more, "--json"]) == 0
     made = json.loads(capsys.readouterr().out)
@@ -46,12 +49,12 @@ def test_a_broker_is_made_once(
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("--admin", "ann"),
+        ("--admin", "person-a"),
         ("--admin", "=x.pem"),
-        ("--admin", "bob=/nonexistent.pem"),
-        ("--admin", "bob={folder}/rsa.pem"),
-        ("--role", "bob=approver"),
-        ("--role", "ann=king"),
+        ("--admin", "person-b=/nonexistent.pem"),
+        ("--admin", "person-b={folder}/rsa.pem"),
+        ("--role", "person-b=approver"),
+        ("--role", "person-a=king"),
         ("--policy", "/nonexistent"),
     ],
 )
@@ -59,7 +62,7 @@ def test_what_cannot_be_meant_is_misuse(
     public: Path, tmp_path: Path, option: str, value: str
 ) -> None:
     (tmp_path / "rsa.pem").write_bytes(SigningKey.generate("p256").public.pem())
-    arguments = ["broker", "init", "--home", str(tmp_path / "b"), "--admin", f"ann={public}"]
+    arguments = ["broker", "init", "--home", str(tmp_path / "b"), "--admin", f"person-a={public}"]
     assert main([*arguments, option, value.format(folder=tmp_path)]) == 2
     assert not (tmp_path / "b" / "broker.sqlite").exists()
 

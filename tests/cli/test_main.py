@@ -43,7 +43,7 @@ def test_misuse_is_two_lines_and_code_2(
     [
         ["grant", "show", "grant_1"],
         ["grant", "request", "dataset/x", "--for", "soon", "--reason", "r"],
-        ["person", "add", "ann", "--role", "queen"],
+        ["person", "add", "person-a", "--role", "queen"],
         ["policy", "check", "/nonexistent"],
     ],
     ids=lambda arguments: arguments[-1],

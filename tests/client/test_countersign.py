@@ -30,7 +30,7 @@ OTHER = DEFAULT_POLICY_TEXT.replace('longest = "4h"', 'longest = "9h"')
 
 @pytest.fixture
 def invitation(researcher: PersonClient) -> Unsent:
-    return prepare_invitation(researcher, "judy", ["approver"])[0]
+    return prepare_invitation(researcher, "newcomer", ["approver"])[0]
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_what_is_not_one(fault: str, invitation: Unsent, policy: Unsent) -> None
 
 
 def test_what_was_changed_on_the_way_is_noticed(approver: PersonClient, invitation: Unsent) -> None:
-    payload = invitation.envelope.payload.replace(b"judy", b"eve.")
+    payload = invitation.envelope.payload.replace(b"newcomer", b"newcomes")
     changed = replace(invitation, envelope=replace(invitation.envelope, payload=payload))
     with pytest.raises(SignatureError):
         signers(approver, changed)
@@ -97,12 +97,12 @@ def test_nobody_signs_twice(
     assert signers(researcher, both) == ("researcher", "approver")
     assert missing(researcher, both) == 0
     for _ in range(2):  # the reply may be lost
-        assert send(approver, both)["name"] == "judy"
+        assert send(approver, both)["name"] == "newcomer"
 
 
 def test_a_name_that_is_none_is_refused_before_others_are_asked(researcher: PersonClient) -> None:
     with pytest.raises(MalformedError):
-        prepare_invitation(researcher, "../judy", ["approver"])
+        prepare_invitation(researcher, "../newcomer", ["approver"])
 
 
 def test_a_file_is_canonical(invitation: Unsent) -> None:

@@ -12,7 +12,7 @@ from jupyter_aisec.client.secrets import FileSecrets, KeyringSecrets, choose_sec
 from jupyter_aisec.errors import IdentityError, KeyStoreError, MalformedError
 from jupyter_aisec.people.keys import SigningKey
 
-SESSION = Session(token="very-secret-token", expires="2030-01-01T00:00:00.000Z", person="ann")
+SESSION = Session(token="very-secret-token", expires="2030-01-01T00:00:00.000Z", person="person-a")
 
 
 class MemoryKeyring:
@@ -69,13 +69,13 @@ def test_what_is_kept_comes_back_and_only_its_owner_can_read_it(home: Home) -> N
     key = SigningKey.generate()
     home.keep_key(key)
     home.keep_session(SESSION)
-    home.keep_account(Account(person="ann", broker="https://broker.example"))
+    home.keep_account(Account(person="person-a", broker="https://broker.example"))
     home.keep_checkpoint("a note — signed\n")
 
     again = Home(home.folder)
     assert again.key().public == key.public
     assert again.session() == SESSION
-    assert again.account().person == "ann"
+    assert again.account().person == "person-a"
     assert again.broker() == "https://broker.example"
     assert again.checkpoint() == "a note — signed\n"
     for path in [home.folder, *home.folder.rglob("*")]:
@@ -138,7 +138,7 @@ def test_a_home_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     home = Home(tmp_path / "file")
     with pytest.raises(KeyStoreError, match="AISEC_HOME") as caught:
-        home.keep_account(Account(person="ann"))
+        home.keep_account(Account(person="person-a"))
     assert caught.value.code == "home-unwritable"
     with pytest.raises(KeyStoreError, match="AISEC_HOME"):
         home.account()

@@ -169,21 +169,21 @@ def test_what_the_broker_shows_must_be_what_was_signed(
 def test_a_person_joins_and_leaves(
     broker: RunningBroker, researcher: PersonClient, approver: PersonClient, tmp_path: Path
 ) -> None:
-    once, token = prepare_invitation(researcher, "carol", ["researcher"])
+    once, token = prepare_invitation(researcher, "newcomer", ["researcher"])
     assert missing(researcher, once) == 1
     send(approver, countersign(approver, once))
-    carol = PersonClient(broker.url, Home(tmp_path))
-    carol.enrol(token)
-    assert carol.whoami().person == "carol"
+    newcomer = PersonClient(broker.url, Home(tmp_path))
+    newcomer.enrol(token)
+    assert newcomer.whoami().person == "newcomer"
     with pytest.raises(RefusedError):
         PersonClient(broker.url, Home(tmp_path / "thief")).enrol(token)
-    [key] = next(one.keys for one in researcher.people() if one.name == "carol")
-    assert key.key == carol.home.key().public
-    carol.revoke_key(key.key.key_id)
+    [key] = next(one.keys for one in researcher.people() if one.name == "newcomer")
+    assert key.key == newcomer.home.key().public
+    newcomer.revoke_key(key.key.key_id)
     with pytest.raises(RefusedError):
-        carol.login()
-    send(researcher, prepare_removal(researcher, "carol"))
-    assert next(one for one in researcher.people() if one.name == "carol").removed is not None
+        newcomer.login()
+    send(researcher, prepare_removal(researcher, "newcomer"))
+    assert next(one for one in researcher.people() if one.name == "newcomer").removed is not None
 
 
 def test_who_nobody_knows_is_told_how_to_log_in(broker: RunningBroker, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_who_nobody_knows_is_told_how_to_log_in(broker: RunningBroker, tmp_path:
         stranger.enrol("nonsense")
     assert misuse.value.code == "token-malformed"
     with pytest.raises(RefusedError):
-        stranger.enrol(new_token("dave"))
+        stranger.enrol(new_token("stranger"))
 
 
 def test_a_session_that_ran_out_is_renewed_by_the_key(researcher: PersonClient) -> None:

@@ -126,11 +126,11 @@ def test_home_in_use(
 
 
 def test_no_broker_in_folder(row: Row, researching: Person, tmp_path: Path) -> None:
-    key = tmp_path / "alice.pem"
+    key = tmp_path / "newcomer.pem"
     key.write_bytes(SigningKey.generate().public.pem())
     empty = str(tmp_path / "empty")
     met = researching.meets(row, "broker", "trust", "--home", empty)
-    met.follow(researching, NAME="alice", FILE=str(key))
+    met.follow(researching, NAME="newcomer", FILE=str(key))
     ok(researching.run("broker", "trust", "--home", empty))
 
 

@@ -58,15 +58,15 @@ def test_session_over(row: Row, unstarted: RunningBroker, at_terminal: AtTermina
 
 
 def test_not_logged_in(row: Row, broker: RunningBroker, at_terminal: AtTerminal) -> None:
-    person = at_terminal(broker, "nina")
+    person = at_terminal(broker, "newcomer")
     met = person.meets(row, "whoami")
-    holes = {"NAME": "nina", "ROLE": "researcher"}
+    holes = {"NAME": "newcomer", "ROLE": "researcher"}
     token = invited(at_terminal(broker, "approver"), met.commands(**holes, TOKEN="")[0])
     _, first, later = met.commands(**holes, TOKEN=token)
     person.type(first)
-    assert whoami(person) == "nina"
+    assert whoami(person) == "newcomer"
     person.type(later)
-    assert whoami(person) == "nina"
+    assert whoami(person) == "newcomer"
 
 
 def test_token_used_twice(

@@ -160,6 +160,6 @@ def test_broker_made_anew(
 ) -> None:
     researching.environment["AISEC_BROKER"] = own_broker.url
     met = researching.meets(row, "whoami")
-    token = own_broker.add("zoe", "researcher")
+    token = own_broker.add("newcomer", "researcher")
     met.follow(researching, FOLDER=str(tmp_path / "new"), TOKEN=token)
     ok(researching.run("whoami"))

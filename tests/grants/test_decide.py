@@ -16,11 +16,11 @@ from tests.effort import examples
 from tests.grants.world import START, policy, ulid
 
 PEOPLE = {
-    "ann": ("researcher",),
-    "bob": ("approver",),
-    "eve": ("admin", "approver"),
-    "eve2": ("approver", "researcher"),
-    "kim": ("admin",),
+    "person-a": ("researcher",),
+    "person-b": ("approver",),
+    "person-e": ("admin", "approver"),
+    "person-e2": ("approver", "researcher"),
+    "person-k": ("admin",),
 }
 
 
@@ -35,7 +35,7 @@ def rule(name: str, **fields: object) -> Rule:
     return Rule(name=name, **{**values, **fields})  # type: ignore[arg-type]
 
 
-def request(*artifacts: str, person: str = "ann", **fields: object) -> Request:
+def request(*artifacts: str, person: str = "person-a", **fields: object) -> Request:
     values = {"seconds": 3600, "artifacts": tuple(sorted(artifacts or ("weights/a",)))}
     return Request(
         origin="o",
@@ -73,7 +73,7 @@ def test_one_rule_and_its_terms() -> None:
     found = terms((rule("r"),), request())
     assert found == Terms(
         approvals=1,
-        approvers=("bob", "eve", "eve2"),
+        approvers=("person-b", "person-e", "person-e2"),
         seconds=3600,
         isolation="none",
         pending_until=format_time(START + timedelta(days=1)),
@@ -105,18 +105,18 @@ def test_a_waiver_never_weakens_a_stricter_rule_and_has_no_say_in_who_approves()
     assert terms((waiver,), request()).approvals == 0
     assert terms((waiver,), request()).approvers == ()
     both = terms((waiver, rule("r", artifacts=("weights/*",))), request())
-    assert (both.approvals, both.approvers) == (1, ("bob", "eve", "eve2"))
+    assert (both.approvals, both.approvers) == (1, ("person-b", "person-e", "person-e2"))
 
 
 def test_whoever_approves_is_named_by_every_rule_that_asks_for_approval() -> None:
     admins = rule("admins", artifacts=("weights/*",), approvers=("role:admin",))
-    assert terms((admins, rule("r")), request()).approvers == ("eve",)
+    assert terms((admins, rule("r")), request()).approvers == ("person-e",)
 
 
 REFUSED = {
     "no-rule": ((rule("r", artifacts=("dataset/*",)),), request("weights/a", "dataset/b")),
     "denied-by-policy": ((rule("r"), Rule(name="no", artifacts=("w*",), deny=True)), request()),
-    "requester-not-allowed": ((rule("r"),), request(person="kim")),
+    "requester-not-allowed": ((rule("r"),), request(person="person-k")),
     "approvers-too-few": ((rule("r", approvals=4),), request()),
     "start-too-late": (
         (rule("r"),),
@@ -141,13 +141,13 @@ def test_a_deny_beats_every_other_reason_to_refuse() -> None:
 
 def test_two_rules_with_no_approver_in_common_cannot_be_met_together() -> None:
     rules = (
-        rule("w", artifacts=("weights/*",), approvers=("person:bob",)),
-        rule("d", artifacts=("dataset/*",), approvers=("person:eve",)),
+        rule("w", artifacts=("weights/*",), approvers=("person:person-b",)),
+        rule("d", artifacts=("dataset/*",), approvers=("person:person-e",)),
     )
     found = decided(rules, request("weights/a", "dataset/b"))
     assert isinstance(found, Refusal)
     assert (found.code, "separate requests" in found.next) == ("approvers-too-few", True)
-    assert terms(rules, request("weights/a")).approvers == ("bob",)
+    assert terms(rules, request("weights/a")).approvers == ("person-b",)
 
 
 def test_a_rule_with_no_requesters_lets_nobody_ask() -> None:
@@ -157,16 +157,16 @@ def test_a_rule_with_no_requesters_lets_nobody_ask() -> None:
 
 
 def test_the_requester_never_counts_also_not_through_a_second_account() -> None:
-    asked = request(person="eve2")
-    assert terms((rule("r"),), asked).approvers == ("bob", "eve")
-    same = (("eve", "eve2"),)
-    assert terms((rule("r"),), asked, same_person=same).approvers == ("bob",)
+    asked = request(person="person-e2")
+    assert terms((rule("r"),), asked).approvers == ("person-b", "person-e")
+    same = (("person-e", "person-e2"),)
+    assert terms((rule("r"),), asked, same_person=same).approvers == ("person-b",)
     found = decided((rule("r", approvals=2),), asked, same_person=same)
     assert isinstance(found, Refusal)
 
 
 def test_two_accounts_of_one_person_count_once() -> None:
-    same = (("eve", "eve2"),)
+    same = (("person-e", "person-e2"),)
     assert terms((rule("r", approvals=3),), request()).approvals == 3
     found = decided((rule("r", approvals=3),), request(), same_person=same)
     assert isinstance(found, Refusal)
@@ -200,8 +200,8 @@ rules = st.builds(
     rule,
     st.sampled_from("abcdef"),
     artifacts=st.sampled_from([("weights/*",), ("dataset/*",), ("*/a",), ("*",)]),
-    requesters=st.sampled_from([("role:researcher",), ("person:ann",), ("role:admin",), ()]),
-    approvers=st.sampled_from([("role:approver",), ("person:bob",), ("role:admin",)]),
+    requesters=st.sampled_from([("role:researcher",), ("person:person-a",), ("role:admin",), ()]),
+    approvers=st.sampled_from([("role:approver",), ("person:person-b",), ("role:admin",)]),
     approvals=st.integers(0, 3),
     longest=st.integers(1, 9000),
     isolation=st.sampled_from(ISOLATION),
@@ -213,7 +213,7 @@ rules = st.builds(
     st.lists(rules, max_size=4, unique_by=lambda one: one.name).map(tuple),
     rules,
     st.sets(st.sampled_from(["weights/a", "dataset/a", "dataset/b"]), min_size=1),
-    st.sampled_from(["ann", "eve2", "kim"]),
+    st.sampled_from(["person-a", "person-e2", "person-k"]),
 )
 def test_one_more_rule_only_ever_makes_it_stricter(
     some: tuple[Rule, ...], more: Rule, artifacts: set[str], person: str

@@ -97,7 +97,7 @@ def test_one_admin_alone_adds_nobody_where_there_are_two(role: str) -> None:
         said = by.read(Invitation, Invitation.payload_type, "It")
         fields = {"roles": said.roles, "token_sha256": said.token_sha256, "expires": said.expires}
         world.append(PersonInvited(person="sock", by=by, **fields))
-    world.invite("anna", role, signers=("admin", "second"))
+    world.invite("newcomer", role, signers=("admin", "second"))
 
 
 def alone() -> World:
@@ -115,7 +115,7 @@ def test_the_only_admin_adds_the_second_and_from_then_on_both_sign() -> None:
     with refused("admins-too-few", IdentityError):
         world.invite("sock", "approver", signers=("admin",))
     world.remove("ivan", "admin")  # who never was one of the admins there are
-    world.invite("anna", "approver", signers=("admin", "vera"))
+    world.invite("newcomer", "approver", signers=("admin", "vera"))
 
 
 def test_no_admin_becomes_the_only_one_by_taking_away_from_another() -> None:
@@ -134,8 +134,8 @@ def test_no_admin_becomes_the_only_one_by_taking_away_from_another() -> None:
 
 def test_an_admin_is_removed_by_as_many_as_would_add_one_and_others_by_one() -> None:
     world = stocked()
-    world.invite("carl", "admin")
-    world.remove("carl", "admin", "second")
+    world.invite("third", "admin")
+    world.remove("third", "admin", "second")
     world.remove("approver", "admin")
 
 
@@ -153,7 +153,7 @@ def test_the_only_admin_gives_a_person_another_key() -> None:
 
 def test_two_accounts_of_one_admin_are_one_admin() -> None:
     world = stocked(policy(admins_for_people=2, same_person=(("admin", "second"),)))
-    world.invite("carl", "admin", signers=("admin", "second"))
+    world.invite("third", "admin", signers=("admin", "second"))
     with refused("admins-too-few", IdentityError):
         world.invite("sock", "approver", signers=("admin", "second"))
 

@@ -20,7 +20,7 @@ from jupyter_aisec.times import format_time
 from tests.grants.world import BROKER, KEYS, MODEL, ORIGIN, SALT, START, World, policy, refused
 
 
-def founder(name: str = "ann", *roles: str, key: int = 0) -> Founder:
+def founder(name: str = "person-a", *roles: str, key: int = 0) -> Founder:
     return Founder(name=name, roles=roles or ("admin",), key=KEYS[key].public)  # type: ignore[arg-type]
 
 
@@ -28,9 +28,9 @@ GENESIS: dict[str, tuple[dict[str, Any], str]] = {
     "no origin": ({"origin": " "}, "origin-invalid"),
     "an origin with a plus": ({"origin": "a+b"}, "origin-invalid"),
     "nobody": ({"people": ()}, "last-admin"),
-    "no admin": ({"people": (founder("ann", "approver"),)}, "last-admin"),
+    "no admin": ({"people": (founder("person-a", "approver"),)}, "last-admin"),
     "a name twice": ({"people": (founder(), founder(key=1))}, "person-exists"),
-    "a key twice": ({"people": (founder(), founder("bob"))}, "key-enrolled"),
+    "a key twice": ({"people": (founder(), founder("person-b"))}, "key-enrolled"),
     "a name that is none": ({"people": (founder("a b"),)}, "person-name-invalid"),
     "a person with the broker's key": ({"broker_key": KEYS[0].public}, "key-of-machine"),
     "a policy that waives": ({"policy": policy(rule={"approvals": 0})}, "waiver-needs-two-admins"),

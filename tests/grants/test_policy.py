@@ -154,9 +154,9 @@ def test_patterns_are_matched_with_case() -> None:
 
 
 def test_an_empty_list_of_people_means_nobody() -> None:
-    assert not names_person((), "ann", ("admin", "approver", "researcher"))
-    assert names_person(("person:ann",), "ann", ())
-    assert names_person(("role:admin",), "ann", ("admin",))
+    assert not names_person((), "person-a", ("admin", "approver", "researcher"))
+    assert names_person(("person:person-a",), "person-a", ())
+    assert names_person(("role:admin",), "person-a", ("admin",))
 
 
 def test_a_policy_that_waives_anything_says_so() -> None:
@@ -169,7 +169,8 @@ def test_a_policy_that_waives_anything_says_so() -> None:
 
 durations = st.integers(1, 3660 * 86_400)
 principals = st.lists(
-    st.sampled_from(["role:researcher", "role:approver", "role:admin", "person:ann"]), min_size=1
+    st.sampled_from(["role:researcher", "role:approver", "role:admin", "person:person-a"]),
+    min_size=1,
 ).map(tuple)
 rules = st.builds(
     Rule,
@@ -190,7 +191,7 @@ policies = st.builds(
     admins_for_policy=st.integers(1, 20),
     admins_for_people=st.integers(1, 20),
     sealers=principals,
-    same_person=st.sampled_from([(), (("ann", "ann.admin"),)]),
+    same_person=st.sampled_from([(), (("person-a", "person-a.admin"),)]),
     rule=st.lists(rules, max_size=3, unique_by=lambda rule: rule.name).map(tuple),
 )
 

@@ -51,7 +51,7 @@ def test_the_body_comes_back_and_is_read_once() -> None:
 
 def test_every_type_has_one_name() -> None:
     assert len(set(ENTRY_TYPES.values())) == len(ENTRY_TYPES)
-    removed = PersonRemoved(person="bo", by=sign({}, "t", SigningKey.generate()))
+    removed = PersonRemoved(person="approver", by=sign({}, "t", SigningKey.generate()))
     entry = make_entry(1, AT, removed, SALT)
     assert entry.type == "person.removed"
     assert entry.content() == removed

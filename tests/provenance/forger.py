@@ -82,7 +82,9 @@ class Forger:
                 approval = body.approval.read(Approval, Approval.payload_type, "It")
                 if one.index not in self.changes:
                     brief = Checkpoint(ORIGIN, tree.size, tree.root()).brief
-                    again = self.resign(body.approval, Approval, "bo", "broker", checkpoint=brief)
+                    again = self.resign(
+                        body.approval, Approval, "approver", "broker", checkpoint=brief
+                    )
                     body = replace(body, approval=again)
                     seen.add(tree.size)
                 else:

@@ -63,7 +63,7 @@ def _record(cells: str, /, **changes: Any) -> Record:
 def _observation(cells: str, /, **changes: Any) -> Observation:
     observation = Observation(
         origin="o",
-        person="ann",
+        person="researcher",
         run="run_1",
         kernel="sha256:k",
         record_sha256="",

@@ -21,18 +21,20 @@ from tests.provenance.world import Walked
 def test_it_leads_back_to_every_person(walked: Walked) -> None:
     tree = str(chain_of_custody(parse_bundle(walked.bundle)))
     lines = tree.splitlines()
-    assert lines[0].startswith(f"weights/digits-net version 1 ({walked.seal_id}), sealed by ann")
+    assert lines[0].startswith(
+        f"weights/digits-net version 1 ({walked.seal_id}), sealed by researcher"
+    )
     for part in (
-        f"└─ {walked.world.run}: 9 training steps in ann's kernel, isolation full (claimed)",
+        f"└─ {walked.world.run}: 9 training steps in researcher's kernel, isolation full (claimed)",
         "3 cells",
         "cell 1: sha256:",
         "the observers agree",
         "├─ dataset/digits version 1",
         "└─ weights/minilm version 1",
         f"{walked.world.grant}: keys released in entry",
-        "asked by ann for 1h in entry",
+        "asked by researcher for 1h in entry",
         ": Ablation 12",
-        "approved by bo in entry",
+        "approved by approver in entry",
     ):
         assert part in tree
 

@@ -43,31 +43,31 @@ OBSERVING = DEFAULT_POLICY_TEXT.replace('mode = "enforce"', 'mode = "observe"')
 
 @forgery("policy")
 def policy_signed_by_one_admin(f: Forger) -> None:
-    _change_policy(f, f.spare, WAIVING, "cy")
+    _change_policy(f, f.spare, WAIVING, "admin")
 
 
 @forgery("policy")
 def policy_signed_by_one_who_is_no_admin(f: Forger) -> None:
-    _change_policy(f, f.spare, WAIVING, "cy", "bo")
+    _change_policy(f, f.spare, WAIVING, "admin", "approver")
 
 
 @forgery("policy")
 def policy_other_than_signed(f: Forger) -> None:
-    _change_policy(f, f.spare, WAIVING, "cy", "ann", policy_sha256="0" * 64)
+    _change_policy(f, f.spare, WAIVING, "admin", "researcher", policy_sha256="0" * 64)
 
 
 @forgery("policy")
 def policy_that_replaces_another(f: Forger) -> None:
-    _change_policy(f, f.spare, WAIVING, "cy", "ann", replaces=1)
+    _change_policy(f, f.spare, WAIVING, "admin", "researcher", replaces=1)
 
 
 @forgery("releases")
 def keys_released_for_longer_than_time_lasts(f: Forger) -> None:
     """Under a policy that only observes, nothing but the form of a request bounds its time."""
-    _change_policy(f, f.find(b.KeyEnrolled, 1)[0], OBSERVING, "cy", "ann")
+    _change_policy(f, f.find(b.KeyEnrolled, 1)[0], OBSERVING, "admin", "researcher")
     _, body = f.find(b.GrantRequested)
     _terms(f, seconds=2**52, policy_version=1, approvals=0, approvers=())
-    request = f.resign(body.request, Request, "ann", seconds=2**52)
+    request = f.resign(body.request, Request, "researcher", seconds=2**52)
     index, changed = f.find(b.GrantRequested)[0], f.changes[f.find(b.GrantRequested)[0]]
     f.changes[index] = replace(changed, request=request)
     gone = b.EndingConfirmed(grant="grant_other", kernel="sha256:0", how="killed")
@@ -82,19 +82,19 @@ def entries_that_go_back_in_time(f: Forger) -> None:
 @forgery("requests")
 def asked_in_the_name_of_another(f: Forger) -> None:
     _, body = f.find(b.GrantRequested)
-    f.change(b.GrantRequested, request=f.resign(body.request, Request, "cy"))
+    f.change(b.GrantRequested, request=f.resign(body.request, Request, "admin"))
 
 
 @forgery("requests")
 def asked_by_one_whom_policy_does_not_let(f: Forger) -> None:
     _, body = f.find(b.GrantRequested)
-    f.change(b.GrantRequested, request=f.resign(body.request, Request, "cy", person="cy"))
+    f.change(b.GrantRequested, request=f.resign(body.request, Request, "admin", person="admin"))
 
 
 @forgery("requests")
 def asked_for_another_grant(f: Forger) -> None:
     _, body = f.find(b.GrantRequested)
-    request = f.resign(body.request, Request, "ann", grant="grant_other")
+    request = f.resign(body.request, Request, "researcher", grant="grant_other")
     f.change(b.GrantRequested, request=request)
 
 
@@ -142,43 +142,43 @@ def _approve(f: Forger, *signers: str, **changes: Any) -> None:
 
 @forgery("approvals")
 def approved_by_the_requester(f: Forger) -> None:
-    _approve(f, "ann", "broker", person="ann")
+    _approve(f, "researcher", "broker", person="researcher")
 
 
 @forgery("approvals")
 def approved_by_one_who_was_not_asked(f: Forger) -> None:
-    _approve(f, "cy", "broker", person="cy")
+    _approve(f, "admin", "broker", person="admin")
 
 
 @forgery("approvals")
 def approved_in_the_name_of_another(f: Forger) -> None:
-    _approve(f, "cy", "broker")
+    _approve(f, "admin", "broker")
 
 
 @forgery("approvals")
 def approved_and_not_countersigned(f: Forger) -> None:
-    _approve(f, "bo")
+    _approve(f, "approver")
 
 
 @forgery("approvals")
 def approved_another_request(f: Forger) -> None:
-    _approve(f, "bo", "broker", request_sha256="0" * 64)
+    _approve(f, "approver", "broker", request_sha256="0" * 64)
 
 
 @forgery("approvals")
 def approved_under_another_policy(f: Forger) -> None:
-    _approve(f, "bo", "broker", policy_version=1)
+    _approve(f, "approver", "broker", policy_version=1)
 
 
 @forgery("approvals")
 def approved_for_longer(f: Forger) -> None:
-    _approve(f, "bo", "broker", seconds=3601)
+    _approve(f, "approver", "broker", seconds=3601)
 
 
 @forgery("approvals")
 def approved_for_more(f: Forger) -> None:
     artifacts = ("dataset/digits", "dataset/other", "weights/minilm")
-    _approve(f, "bo", "broker", artifacts=artifacts)
+    _approve(f, "approver", "broker", artifacts=artifacts)
 
 
 @forgery("approvals")
@@ -197,13 +197,13 @@ def approved_after_it_was_begun(f: Forger) -> None:
 @forgery("same ledger")
 def approved_while_looking_at_another_ledger(f: Forger) -> None:
     size = f.find(b.GrantApproved)[0]
-    _approve(f, "bo", "broker", checkpoint=Checkpoint(ORIGIN, size, bytes(32)).brief)
+    _approve(f, "approver", "broker", checkpoint=Checkpoint(ORIGIN, size, bytes(32)).brief)
 
 
 @forgery("same ledger")
 def approved_while_looking_at_a_later_ledger(f: Forger) -> None:
     tree = f.world.state.tree
-    _approve(f, "bo", "broker", checkpoint=Checkpoint(ORIGIN, tree.size, tree.root()).brief)
+    _approve(f, "approver", "broker", checkpoint=Checkpoint(ORIGIN, tree.size, tree.root()).brief)
 
 
 def _bind(f: Forger, *signers: str, **changes: Any) -> None:
@@ -213,33 +213,33 @@ def _bind(f: Forger, *signers: str, **changes: Any) -> None:
 
 @forgery("seats")
 def seat_taken_by_another_person(f: Forger) -> None:
-    _bind(f, "bo", person="bo")
+    _bind(f, "approver", person="approver")
 
 
 @forgery("seats")
 def seat_signed_by_another_person(f: Forger) -> None:
-    _bind(f, "bo")
+    _bind(f, "approver")
 
 
 @forgery("seats")
 def seat_in_another_session(f: Forger) -> None:
-    _bind(f, "ann", seat="session:other")
+    _bind(f, "researcher", seat="session:other")
 
 
 @forgery("seats")
 def seat_of_another_grant(f: Forger) -> None:
-    _bind(f, "ann", grant="grant_other")
+    _bind(f, "researcher", grant="grant_other")
 
 
 @forgery("seats")
 def seat_of_another_kernel(f: Forger) -> None:
-    _bind(f, "ann", kernel_key=SigningKey.generate().public)
+    _bind(f, "researcher", kernel_key=SigningKey.generate().public)
 
 
 @forgery("seats")
 def seat_below_the_isolation_demanded(f: Forger) -> None:
     _terms(f, isolation="full")
-    _bind(f, "ann", isolation="partial")
+    _bind(f, "researcher", isolation="partial")
 
 
 @forgery("seats")
@@ -257,12 +257,12 @@ def _end(f: Forger, type_: Any, action: str, person: str) -> None:
 
 @forgery("releases")
 def keys_released_after_the_return(f: Forger) -> None:
-    _end(f, b.GrantReturned, "return", "ann")
+    _end(f, b.GrantReturned, "return", "researcher")
 
 
 @forgery("releases")
 def keys_released_after_the_revocation(f: Forger) -> None:
-    _end(f, b.GrantRevoked, "revoke", "bo")
+    _end(f, b.GrantRevoked, "revoke", "approver")
 
 
 @forgery("releases")
@@ -314,7 +314,7 @@ def _reseal(f: Forger, which: int, key: str, by: str | None = None, **changes: A
 
 @forgery("inputs")
 def input_sealed_in_the_name_of_another(f: Forger) -> None:
-    f.change(b.ArtifactSealed, 0, by="cy")
+    f.change(b.ArtifactSealed, 0, by="admin")
 
 
 @forgery("inputs")
@@ -326,12 +326,12 @@ def input_sealed_by_a_kernel_without_a_seat(f: Forger) -> None:
 @forgery("inputs")
 def input_sealed_twice(f: Forger) -> None:
     _, body = f.find(b.ArtifactSealed)
-    f.change(b.ArtifactSealed, manifest=sign_again(body.manifest, f.world.keys["cy"]))
+    f.change(b.ArtifactSealed, manifest=sign_again(body.manifest, f.world.keys["admin"]))
 
 
 @forgery("inputs")
 def input_with_a_manifest_of_another_name(f: Forger) -> None:
-    _reseal(f, 0, "ann", artifact="dataset/else")
+    _reseal(f, 0, "researcher", artifact="dataset/else")
 
 
 @forgery("inputs")
@@ -354,7 +354,7 @@ def output_that_is_not_the_recorded_one(f: Forger) -> None:
 
 @forgery("output")
 def output_of_another_person(f: Forger) -> None:
-    _reseal(f, 3, "bo", by="bo")
+    _reseal(f, 3, "approver", by="approver")
     _rerecord(f, output=_output(f))
 
 

@@ -50,8 +50,8 @@ def test_every_check_rests_on_earlier_ones() -> None:
 
 def test_people_without_a_part_in_it_are_not_told_of(walked: Walked) -> None:
     people = next(c.detail for c in verify(walked, walked.bundle).checks if c.name == "people")
-    assert people == "ann, cy, bo"
-    assert b'"dee"' not in b"".join(one.body for one in parse_bundle(walked.bundle).entries)
+    assert people == "researcher, admin, approver"
+    assert b'"bystander"' not in b"".join(one.body for one in parse_bundle(walked.bundle).entries)
 
 
 def test_a_failure_is_raised_by_its_number_and_name(walked: Walked) -> None:
@@ -284,7 +284,7 @@ def test_another_trust_file_is_noticed(walked: Walked, field: str, check: str) -
 @pytest.mark.parametrize(
     ("changes", "key", "check"),
     [
-        pytest.param({}, "bo", "record", id="record-by-another-key"),
+        pytest.param({}, "approver", "record", id="record-by-another-key"),
         pytest.param({"origin": "evil.example"}, "kernel", "record", id="record-for-another-log"),
         pytest.param({"cells": ()}, "kernel", "observation", id="record-not-the-observed-one"),
         pytest.param({"run": "run_other"}, "kernel", "bundle", id="record-of-another-run"),
@@ -303,15 +303,17 @@ def test_another_record_is_noticed(
 @pytest.mark.parametrize(
     ("changes", "key", "check"),
     [
-        pytest.param({}, "bo", "observation", id="by-another-person"),
+        pytest.param({}, "approver", "observation", id="by-another-person"),
         pytest.param({}, "kernel", "observation", id="by-the-kernel"),
-        pytest.param({"person": "bo"}, "bo", "observation", id="in-the-name-of-another"),
-        pytest.param({"origin": "x"}, "ann", "observation", id="for-another-log"),
-        pytest.param({"run": "run_other"}, "ann", "observation", id="of-another-run"),
-        pytest.param({"kernel": "x"}, "ann", "observation", id="of-another-kernel"),
-        pytest.param({"isolation": "none"}, "ann", "observation", id="other-isolation"),
-        pytest.param({"record_sha256": "0"}, "ann", "observation", id="of-another-record"),
-        pytest.param({"cells": ()}, "ann", "statement", id="other-cells"),
+        pytest.param(
+            {"person": "approver"}, "approver", "observation", id="in-the-name-of-another"
+        ),
+        pytest.param({"origin": "x"}, "researcher", "observation", id="for-another-log"),
+        pytest.param({"run": "run_other"}, "researcher", "observation", id="of-another-run"),
+        pytest.param({"kernel": "x"}, "researcher", "observation", id="of-another-kernel"),
+        pytest.param({"isolation": "none"}, "researcher", "observation", id="other-isolation"),
+        pytest.param({"record_sha256": "0"}, "researcher", "observation", id="of-another-record"),
+        pytest.param({"cells": ()}, "researcher", "statement", id="other-cells"),
     ],
 )
 def test_another_observation_is_noticed(

@@ -72,7 +72,7 @@ def test_what_the_kernel_opens_after_the_sealing_belongs_to_the_next_run() -> No
 def test_a_pinned_version_is_asked_for_by_its_own_labels() -> None:
     world = World()
     world.found()
-    world.invite("bo", ("approver",), "cy", "ann")
+    world.invite("approver", ("approver",), "admin", "researcher")
     world.apply_policy(
         DEFAULT_POLICY_TEXT
         + """
@@ -84,11 +84,11 @@ approvers = ["role:approver"]
 approvals = 1
 longest = "10m"
 """,
-        "ann",
-        "cy",
+        "researcher",
+        "admin",
     )
-    world.seal("dataset/digits", "ann")
-    world.seal("dataset/digits", "ann", labels=("secret",))
+    world.seal("dataset/digits", "researcher")
+    world.seal("dataset/digits", "researcher", labels=("secret",))
     world.request(("dataset/digits@1",))
     world.approve()
     world.bind()
@@ -107,21 +107,24 @@ longest = "10m"
 def test_people_who_changed_keys_or_left_still_count_for_then() -> None:
     world = World()
     world.found()
-    world.invite("bo", ("approver",), "cy", "ann")
-    world.invite("eve", ("admin",), "cy", "ann")
-    world.enrol("ann", "ann 2", "ann")
-    world.enrol("bo", "bo 2", "ann", "cy")  # two admins vouch
-    world.revoke("bo", by="bo")
-    world.keys["bo"], world.keys["bo 1"] = world.keys["bo 2"], world.keys["bo"]
-    world.revoke("ann", by="cy")
-    world.keys["ann"] = world.keys["ann 2"]
-    world.seal("dataset/digits", "ann")
+    world.invite("approver", ("approver",), "admin", "researcher")
+    world.invite("admin-2", ("admin",), "admin", "researcher")
+    world.enrol("researcher", "researcher 2", "researcher")
+    world.enrol("approver", "approver 2", "researcher", "admin")  # two admins vouch
+    world.revoke("approver", by="approver")
+    world.keys["approver"], world.keys["approver 1"] = (
+        world.keys["approver 2"],
+        world.keys["approver"],
+    )
+    world.revoke("researcher", by="admin")
+    world.keys["researcher"] = world.keys["researcher 2"]
+    world.seal("dataset/digits", "researcher")
     world.request(("dataset/digits",))
     world.approve()
     world.bind()
     opened = world.release("dataset/digits")
     seal_id, _ = world.seal("weights/net", "kernel")
-    world.remove("bo", by="eve")
+    world.remove("approver", by="admin-2")
     _, bundle = _record(world, (opened,), seal_id)
     assert _failed(_verify(world, seal_id, bundle)) == []
     types = [one.type for one in parse_bundle(bundle).entries]
@@ -132,14 +135,14 @@ def test_people_who_changed_keys_or_left_still_count_for_then() -> None:
 def test_an_admin_who_left_is_counted_no_more_though_they_signed_nothing() -> None:
     world = World()
     world.found()
-    world.invite("eve", ("admin",), "cy", "ann")
-    world.remove("eve", by="eve")
-    world.invite("eva", ("admin",), "ann", "cy")
-    world.remove("cy", by="cy")
-    world.remove("eva", by="eva")
-    world.invite("bo", ("approver",), "ann")  # the only admin there is
-    world.enrol("bo", "bo 2", "ann")
-    world.seal("dataset/digits", "ann")
+    world.invite("admin-2", ("admin",), "admin", "researcher")
+    world.remove("admin-2", by="admin-2")
+    world.invite("admin-3", ("admin",), "researcher", "admin")
+    world.remove("admin", by="admin")
+    world.remove("admin-3", by="admin-3")
+    world.invite("approver", ("approver",), "researcher")  # the only admin there is
+    world.enrol("approver", "approver 2", "researcher")
+    world.seal("dataset/digits", "researcher")
     world.request(("dataset/digits",))
     world.approve()
     world.bind()
@@ -154,7 +157,7 @@ def test_an_admin_who_left_is_counted_no_more_though_they_signed_nothing() -> No
 def test_a_person_may_leave_by_themselves() -> None:
     world, inputs = prepare()
     seal_id, _ = world.seal("weights/net", "kernel", labels=("internal",))
-    world.remove("bo", by="bo")
+    world.remove("approver", by="approver")
     _, bundle = _record(world, inputs, seal_id)
     assert _failed(_verify(world, seal_id, bundle)) == []
 
@@ -162,13 +165,13 @@ def test_a_person_may_leave_by_themselves() -> None:
 def test_a_policy_that_waives_approval_is_said_aloud() -> None:
     world = World()
     world.found()
-    world.apply_policy(DEFAULT_POLICY_TEXT.replace('"4h"', '"2h"'), "ann", "cy")
-    world.apply_policy(WAIVING, "cy", "ann")
-    world.seal("dataset/digits", "ann")
+    world.apply_policy(DEFAULT_POLICY_TEXT.replace('"4h"', '"2h"'), "researcher", "admin")
+    world.apply_policy(WAIVING, "admin", "researcher")
+    world.seal("dataset/digits", "researcher")
     world.request(("dataset/digits",))
     world.bind()
     opened = world.release("dataset/digits")
-    seal_id, _ = world.seal("weights/net", "ann")  # the person seals, not the kernel
+    seal_id, _ = world.seal("weights/net", "researcher")  # the person seals, not the kernel
     _, bundle = _record(world, (opened,), seal_id)
     report = _verify(world, seal_id, bundle)
     assert _failed(report) == []
@@ -190,7 +193,7 @@ def ready() -> tuple[World, Any, str]:
 @pytest.mark.parametrize(
     ("changes", "key", "said"),
     [
-        pytest.param({}, "ann", "record", id="signed-by-another-key"),
+        pytest.param({}, "researcher", "record", id="signed-by-another-key"),
         pytest.param({"origin": "evil"}, "kernel", "record", id="for-another-log"),
         pytest.param({"kernel": "sha256:0"}, "kernel", "seats", id="unbound-kernel"),
     ],

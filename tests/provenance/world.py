@@ -76,7 +76,8 @@ class World:
 
     def __init__(self) -> None:
         self.keys = {
-            name: SigningKey.generate() for name in ("log", "broker", "ann", "bo", "cy", "kernel")
+            name: SigningKey.generate()
+            for name in ("log", "broker", "researcher", "approver", "admin", "kernel")
         }
         self.keys["model"] = SigningKey.generate("p256")
         self.log = NoteSigner(ORIGIN, self.keys["log"])
@@ -126,8 +127,12 @@ class World:
                 model_key=self.keys["model"].public,
                 seal_key=bytes(PUBLIC_SIZE),
                 people=[
-                    Founder(name="ann", roles=("admin", "researcher"), key=self.keys["ann"].public),
-                    Founder(name="cy", roles=("admin",), key=self.keys["cy"].public),
+                    Founder(
+                        name="researcher",
+                        roles=("admin", "researcher"),
+                        key=self.keys["researcher"].public,
+                    ),
+                    Founder(name="admin", roles=("admin",), key=self.keys["admin"].public),
                 ],
                 policy=grants.parse_policy(grants.DEFAULT_POLICY_TEXT),
             )
@@ -217,7 +222,7 @@ class World:
     def request(self, artifacts: tuple[str, ...], grant: str | None = None) -> None:
         envelope = self.sign(
             Request,
-            "ann",
+            "researcher",
             grant=grant or self.grant,
             artifacts=artifacts,
             seconds=3600,
@@ -230,7 +235,7 @@ class World:
         asked = self.state.grant(grant or self.grant)
         envelope = self.sign(
             Approval,
-            "bo",
+            "approver",
             grant=asked.id,
             request_sha256=asked.signed.sha256,
             artifacts=asked.request.artifacts,
@@ -245,7 +250,7 @@ class World:
     def bind(self, grant: str | None = None, kernel: str = "kernel") -> None:
         envelope = self.sign(
             Binding,
-            "ann",
+            "researcher",
             grant=grant or self.grant,
             seat=self.seat,
             kernel_key=self.keys[kernel].public,
@@ -326,7 +331,7 @@ class World:
     def observe(self, record: Record, **changes: Any) -> Observation:
         observation = Observation(
             origin=ORIGIN,
-            person="ann",
+            person="researcher",
             run=record.run,
             kernel=record.kernel,
             record_sha256=hashlib.sha256(canonical(record)).hexdigest(),
@@ -348,7 +353,7 @@ class World:
     def sign_record(self, record: Record, key: str = "kernel") -> Envelope:
         return sign(record, Record.payload_type, self.keys[key])
 
-    def sign_observation(self, observation: Observation, key: str = "ann") -> Envelope:
+    def sign_observation(self, observation: Observation, key: str = "researcher") -> Envelope:
         return sign(observation, Observation.payload_type, self.keys[key])
 
     # The broker.
@@ -393,11 +398,11 @@ def prepare() -> tuple[World, tuple[Input, ...]]:
     """Everything up to the release of the inputs' keys."""
     world = World()
     world.found()
-    world.invite("bo", ("approver",), "cy", "ann")
-    world.invite("dee", ("researcher",), "cy", "ann")  # has no part in the run
-    world.seal("dataset/digits", "ann", labels=("internal",))
-    world.seal("weights/minilm", "ann")
-    world.seal("dataset/other", "ann")
+    world.invite("approver", ("approver",), "admin", "researcher")
+    world.invite("bystander", ("researcher",), "admin", "researcher")  # has no part in the run
+    world.seal("dataset/digits", "researcher", labels=("internal",))
+    world.seal("weights/minilm", "researcher")
+    world.seal("dataset/other", "researcher")
     world.request(("dataset/digits", "weights/minilm"))
     world.approve()
     world.bind()
