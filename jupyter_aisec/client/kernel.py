@@ -8,7 +8,9 @@ broker over its ledger entry; both are checked before a key is used.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -31,6 +33,7 @@ from jupyter_aisec.ledger.trust import Trust
 from jupyter_aisec.people import dsse
 from jupyter_aisec.people.canonical import canonical
 from jupyter_aisec.people.keys import SigningKey
+from jupyter_aisec.sealed.datakey import DataKey
 from jupyter_aisec.sealed.release import ReleaseKey, release_info
 
 if TYPE_CHECKING:
@@ -41,6 +44,7 @@ __all__ = ["KernelAuth", "KernelClient", "Release"]
 LABEL = "aisec"
 TAG = "jupyter-aisec"
 ACTION_HEADER = "Aisec-Action"
+_OURS = 2  # references to what only the function that counts has: its argument, and the count's
 COVERED = ("@method", "@path", "@query", "content-digest", "aisec-action")
 
 
@@ -96,11 +100,15 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """Data keys of one artifact version, opened; never shown."""
+    """Data keys of one artifact version, opened; never shown. Whoever gets them wipes them."""
 
     seal_id: str
-    keys: dict[str, bytes]
+    keys: dict[str, DataKey]
     entry: int
+
+    def wipe(self) -> None:
+        for key in self.keys.values():
+            key.wipe()
 
     def __repr__(self) -> str:
         return f"<Release of {len(self.keys)} keys of {self.seal_id}, entry {self.entry}>"
@@ -169,15 +177,17 @@ class KernelClient:
         answer = as_view(self._post(f"/v1/grants/{grant}/keys", body, action), _Answer)
         self._check_release(answer, grant, action)
         keys = {
-            key_id: self.release_key.open(
-                sealed,
-                release_info(
-                    grant=grant,
-                    artifact=artifact,
-                    seal_id=answer.seal_id,
-                    key_id=key_id,
-                    kernel=self.kernel,
-                ),
+            key_id: _taken(
+                self.release_key.open(
+                    sealed,
+                    release_info(
+                        grant=grant,
+                        artifact=artifact,
+                        seal_id=answer.seal_id,
+                        key_id=key_id,
+                        kernel=self.kernel,
+                    ),
+                )
             )
             for key_id, sealed in answer.keys.items()
         }
@@ -226,3 +236,17 @@ class KernelClient:
                 next="Tell an admin, who runs `aisec audit verify`.",
                 code="release-not-logged",
             )
+
+
+def _taken(secret: bytes) -> DataKey:
+    """A data key in memory that can be wiped, and nothing of it left in ``secret``.
+
+    ``bytes`` are not overwritten when they are freed, and HPKE has no other answer. Here they
+    can be: CPython has made these for us alone (so nobody sees them change), and their content
+    ends one byte, a NUL, before the object does. Elsewhere they stay until they are reused.
+    """
+    key = DataKey(secret)
+    alone = sys.getrefcount(secret) == _OURS
+    if sys.implementation.name == "cpython" and alone:
+        ctypes.memset(id(secret) + bytes.__basicsize__ - 1, 0xFF, len(secret))
+    return key

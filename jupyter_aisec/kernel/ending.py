@@ -87,6 +87,7 @@ def _passed_on(session: KernelSession, opened: Opened, ended: str) -> bool:
                 release = session.client.keys(other, opened.artifact, version=opened.version)
             except AisecError:
                 continue
+            release.wipe()  # asked for so that it is logged; what is open stays open
             opened.grant, opened.entry = other, release.entry
             return True
     return False

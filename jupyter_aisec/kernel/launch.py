@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import contextlib
 import hmac
+import itertools
 import logging
 import sys
 from collections.abc import Callable, Mapping
@@ -159,12 +160,14 @@ def _watching(
 
 
 _log_rate = Rate(10)
+_refusals = itertools.count(1)
 
 
 def _refused(method: str, path: str) -> None:
-    """Said in the front end's log, which is a file: so shortly and seldom, it carries no data."""
+    """Said in the front end's log, which is a file: by number, and seldom, it carries no data."""
+    number = next(_refusals)
     if _log_rate.take():
-        _log.warning("The relay refused %.8r %.40r.", method, path)
+        _log.warning("The relay refused a request of the kernel, number %d.", number)
 
 
 def _now() -> str:

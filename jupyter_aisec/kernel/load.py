@@ -21,6 +21,7 @@ from jupyter_aisec.sealed.manifest import Manifest, read_manifest
 from jupyter_aisec.sealed.memory import Memory
 
 if TYPE_CHECKING:
+    from jupyter_aisec.client.kernel import Release
     from jupyter_aisec.kernel.commands import LoadCommand
     from jupyter_aisec.kernel.face import Face
     from jupyter_aisec.kernel.session import KernelSession
@@ -119,7 +120,7 @@ def _open(
     manifest = _checked_manifest(released, artifact)
     memory = Memory()
     folder = folder_of(session, artifact, manifest.seal_id, released.view.url)
-    content = OpenArtifact(manifest, _KeysOnce(session, released), folder, memory)
+    content = OpenArtifact(manifest, _KeysOnce(session, released, memory), folder, memory)
     opened = Opened(released, memory)
     session.keep(opened)
     face.watch()
@@ -142,20 +143,20 @@ def _checked_manifest(released: Released, artifact: str) -> Manifest:
 class _KeysOnce:
     """Hands out the keys that came once; asked again, it asks the broker again (logged)."""
 
-    def __init__(self, session: KernelSession, released: Released) -> None:
+    def __init__(self, session: KernelSession, released: Released, memory: Memory) -> None:
         self._session = session
-        self._first: dict[str, bytes] | None = dict(released.release.keys)
-        self._released = released
+        self._first: Release | None = released.release
+        self._grant, self._version = released.grant, released.view.version
+        memory.on_wipe(released.release.wipe)
 
     def __call__(self, manifest: Manifest) -> Mapping[str, DataKey]:
-        keys, self._first = self._first, None
-        if keys is None:
-            grant = self._released.grant
-            self._session.check_open(grant)
-            keys = self._session.client.keys(
-                grant, manifest.artifact, version=self._released.view.version
-            ).keys
-        return {key_id: DataKey(secret) for key_id, secret in keys.items()}
+        release, self._first = self._first, None
+        if release is None:
+            self._session.check_open(self._grant)
+            release = self._session.client.keys(
+                self._grant, manifest.artifact, version=self._version
+            )
+        return release.keys  # the caller's to wipe
 
 
 # -- values

@@ -8,6 +8,7 @@ is refused, and that is an event.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Awaitable
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ from typing import Any
 import msgspec
 import requests
 from tornado import web
+from tornado.iostream import StreamClosedError
 
 from jupyter_aisec.client.views import ArtifactView, as_view
 from jupyter_aisec.errors import AisecError, BrokerUnreachableError, MalformedError, RefusedError
@@ -27,6 +29,7 @@ from jupyter_aisec.sealed.manifest import read_manifest
 
 __all__ = ["Keeping", "relay_routes"]
 
+_log = logging.getLogger("jupyter_aisec.keeper")
 _STORED = rf"/store/({NAME})/({SEAL_ID})/(\d{{4,5}}\.sealed|manifest\.json|bundle\.json|model\.sig)"
 _FORWARDED = (
     "aisec-action",
@@ -89,6 +92,11 @@ class _Handler(web.RequestHandler):
                 code="relay-refused",
             )
         )
+
+    def log_exception(self, *fault: Any) -> None:
+        """By its kind alone: tornado's own line has the URL in it, which the kernel chose."""
+        kind = getattr(fault[0], "__name__", "?") if fault else "?"
+        _log.error("The relay met a fault: %s.", kind)
 
     async def guarded(self, work: Awaitable[None]) -> None:
         try:
@@ -220,6 +228,8 @@ class _Keeper(_Handler):
                 except TimeoutError:
                     self.write(": still here\n\n")  # before the reader's patience ends
                 await self.flush()
+        except StreamClosedError:
+            pass  # the kernel went away
         finally:
             self.keeping.guardian.unsubscribe(tell)
 

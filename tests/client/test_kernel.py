@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import ctypes
 import hashlib
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -14,6 +16,7 @@ import requests
 from http_message_signatures import HTTPMessageVerifier, InvalidSignature, algorithms
 from http_message_signatures.resolvers import MappingKeyResolver
 
+from jupyter_aisec.client import kernel
 from jupyter_aisec.client.http import BearerAuth
 from jupyter_aisec.client.kernel import (
     COVERED,
@@ -24,6 +27,7 @@ from jupyter_aisec.errors import (
     AisecError,
     BrokerFaultError,
     MalformedError,
+    SealError,
     SignatureError,
     WrongKeyError,
 )
@@ -99,7 +103,8 @@ class FakeBroker:
 def test_a_release_is_opened(scripted: Scripted) -> None:
     scripted.route = FakeBroker()
     release = client(scripted).keys(GRANT, "dataset/x", version=3, files=["a.parquet"])
-    assert (release.seal_id, release.entry, release.keys) == (SEAL, 7, {KEY: DATA_KEY})
+    assert (release.seal_id, release.entry, list(release.keys)) == (SEAL, 7, [KEY])
+    assert bytes(release.keys[KEY].secret) == DATA_KEY
     assert DATA_KEY.decode() not in repr(release)
     [asked] = scripted.got
     assert asked.path == f"/v1/grants/{GRANT}/keys"
@@ -259,3 +264,43 @@ def test_what_else_a_kernel_asks_goes_to_its_route(scripted: Scripted) -> None:
     record = dsse.sign({"a": 1}, "application/x", KERNEL)
     assert kernel.record_run(record, "seal_1") == {}
     assert "Signature" in scripted.got[-1].headers
+
+
+def test_a_data_key_leaves_nothing_that_cannot_be_wiped(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted.route = FakeBroker()
+    opened: list[int] = []
+    open_ = ReleaseKey.open
+
+    def watched(key: ReleaseKey, sealed: bytes, info: bytes) -> bytes:
+        opened.append(id(secret := open_(key, sealed, info)) + bytes.__basicsize__ - 1)
+        return secret
+
+    monkeypatch.setattr(ReleaseKey, "open", watched)
+    monkeypatch.setattr(kernel, "ctypes", SimpleNamespace(memset=overwrite(opened)))
+    release = client(scripted).keys(GRANT, "dataset/x", version=3, files=["a.parquet"])
+    assert opened == []
+    assert bytes(release.keys[KEY].secret) == DATA_KEY
+    release.wipe()
+    with pytest.raises(SealError):
+        release.keys[KEY].secret  # noqa: B018
+
+
+def overwrite(expected: list[int]) -> Callable[[int, int, int], None]:
+    """``memset``, once for each place in ``expected``, and what lay there is the key."""
+
+    def memset(place: int, value: int, size: int) -> None:
+        expected.remove(place)
+        assert ctypes.string_at(place, size) == DATA_KEY
+        ctypes.memset(place, value, size)
+        assert ctypes.string_at(place, size) == b"\xff" * 32
+
+    return memset
+
+
+def test_a_secret_that_somebody_else_has_is_not_changed_under_them() -> None:
+    secret = bytes([7]) * 32
+    kept = [secret]
+    key = kernel._taken(kept[0])
+    assert bytes(key.secret) == kept[0] == b"\x07" * 32

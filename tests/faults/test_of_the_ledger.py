@@ -38,7 +38,12 @@ def kernel(broker: RunningBroker) -> Callable[[], bytes]:
         isolation="none",
     )
     client = KernelClient(broker.url, key, release, researcher.trust, bearer=researcher.bearer)
-    return lambda: b"".join(client.keys(grant, "dataset/kept", version=1).keys.values())
+
+    def keys() -> bytes:
+        released = client.keys(grant, "dataset/kept", version=1).keys
+        return b"".join(bytes(key.secret) for key in released.values())
+
+    return keys
 
 
 def back_up(broker: RunningBroker, to: Path) -> None:

@@ -27,6 +27,7 @@ def service(world, monkeypatch):
         level=Level("full"),
         environment={"AISEC_TOKEN": "a-token"},
         kill=lambda: None,
+        alone=lambda: True,
     )
     return launch.serve(outside, Path("/run/kernel.json"))
 
@@ -47,6 +48,8 @@ def test_refusals_carry_no_data_into_the_log(caplog):
     said = [record.getMessage() for record in caplog.records]
     assert 0 < len(said) <= 10
     assert max(map(len, said)) < 80
+    assert "PLAIN" not in caplog.text
+    assert "GET" not in caplog.text
 
 
 def test_a_missing_connection_file_is_said(tmp_path):

@@ -346,3 +346,12 @@ def test_a_seat_in_use_elsewhere_is_not_taken(relay, world):
         KeeperDesk(relay.url).bind(view.id, second.public, first[1].public)
     assert raised.value.code == "seat-taken"
     world.end_all()
+
+
+def test_no_fault_puts_what_the_kernel_wrote_into_a_log(relay, caplog):
+    assert requests.get(f"{relay.url}/keeper/lease?PLAINTEXT=1", timeout=20).status_code == 400
+    with requests.get(f"{relay.url}/keeper/events?PLAINTEXT", stream=True, timeout=20) as events:
+        next(events.iter_content(1))
+    relay.guardian._tell({"type": "x"})
+    assert "PLAINTEXT" not in caplog.text
+    assert "MissingArgumentError" in caplog.text
