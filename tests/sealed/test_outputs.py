@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import nbformat
@@ -162,3 +163,29 @@ def test_saving_twice_gives_equal_files(monkeypatch):
     monkeypatch.setattr(o, "_KEPT", 3)
     sealer.seal(OUTPUTS["display"], PUBLIC)
     assert sealer.seal(OUTPUTS["stream"], PUBLIC) != first  # remembered no longer
+
+
+def test_what_only_looks_sealed_is_sealed_again():
+    """A kernel can put anything where the ciphertext stands."""
+    genuine = o.seal_output(OUTPUTS["stream"], PUBLIC)
+    hidden = base64.b64encode(b"needle " * 20).decode()
+    forged = json.loads(json.dumps(genuine))
+    forged["data"][o.MIME_TYPE]["ciphertext"] = hidden
+    sealer = o.OutputSealer()
+    for output in (genuine, forged):
+        again = sealer.seal(output, PUBLIC)
+        assert hidden not in json.dumps(again)
+        sealed = o.read_output(bundle_of(again))
+        within = o.open_output(sealed, o.unwrap_content_key(sealed.header, KEYS.__getitem__))
+        assert within == json.loads(json.dumps(output))
+
+
+def test_what_lay_on_the_disk_is_kept_as_it_is(monkeypatch):
+    genuine = o.seal_output(OUTPUTS["stream"], PUBLIC)
+    sealer = o.OutputSealer()
+    for found in (OUTPUTS["stream"], "odd", {"data": 3}, genuine):
+        sealer.adopt(found)
+    assert sealer.seal(genuine, PUBLIC) == genuine
+    monkeypatch.setattr(o, "_SEALED", 1)
+    sealer.adopt(o.seal_output(OUTPUTS["error"], PUBLIC))
+    assert sealer.seal(genuine, PUBLIC) != genuine  # remembered no longer
