@@ -111,14 +111,19 @@ def test_what_a_browser_saves_of_marked_outputs_is_sealed(page: Page, lab: Serve
         cell("before", "print('a plain card')"),
         cell("mixed", "print('early', flush=True); state['opened'] = True; print(4711 * 1000)"),
         cell("shown", "print(4711 * 1000)\n4711 * 1000"),
+        cell("asked", "x = 4711 * 1000\nget_ipython().run_line_magic('pinfo', 'x')"),
         cell("error", "raise ValueError(4711 * 1000)"),
     )
     expect(page.locator(".jp-OutputArea-output", has_text="ValueError: 4711000")).to_be_visible()
-    expect(page.locator(".jp-OutputArea-output", has_text="4711000")).to_have_count(4)
+    expect(page.locator(".jp-OutputArea-output", has_text="4711000")).to_have_count(5)
+    # A copy has a new id, and what the page joined or made itself has no mark.
+    for command in ("select-all", "copy-cell", "paste-cell-below"):
+        page.evaluate(f"window.jupyterapp.commands.execute('notebook:{command}')")
+    expect(page.locator(".jp-OutputArea-output", has_text="4711000")).to_have_count(10)
     text = save(page, path)
     assert "4711000" not in text
     assert "a plain card" in text
-    assert text.count(f'"{MIME_TYPE}"') == 4
+    assert text.count(f'"{MIME_TYPE}"') == 10
 
 
 def test_what_a_secure_kernel_shows_is_live_in_the_page_and_sealed_in_the_file(
