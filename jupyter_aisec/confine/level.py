@@ -2,6 +2,9 @@
 
 ``full``: nothing is missing and no way out is open. ``partial``: files, network and other
 processes' memory are shut off, but something named is missing. ``none``: anything less.
+
+What ``full`` does not say: a UNIX socket made after the start, by somebody outside and in a
+folder that stays visible, can be connected to; those of before are covered.
 """
 
 from __future__ import annotations
