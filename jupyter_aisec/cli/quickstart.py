@@ -213,13 +213,26 @@ def _run_lab(folder: Path, started: Started, json: bool) -> None:
     arguments = [sys.executable, "-m", "jupyterlab", str(notebook)]
     if os.geteuid() == 0:
         arguments.append("--allow-root")  # JupyterLab refuses root unless told
-    environment = {"AISEC_HOME": started.researcher_home, "AISEC_BROKER": started.broker}
+    environment = {
+        "AISEC_HOME": started.researcher_home,
+        "AISEC_BROKER": started.broker,
+        "JUPYTERLAB_SETTINGS_DIR": str(_lab_settings(folder)),
+    }
     with ExitStack() as stack:
         options: dict[str, Any] = {"cwd": work}
         if json:
             log = stack.enter_context((folder / "lab.log").open("a"))
             options |= {"stdout": log, "stderr": log}
         stack.enter_context(child(arguments, environment, **options)).wait()
+
+
+def _lab_settings(folder: Path) -> Path:
+    """Settings of its own: the question about Jupyter news would cover the status bar."""
+    settings = folder / "lab-settings"
+    notification = settings / "@jupyterlab" / "apputils-extension" / "notification"
+    notification.parent.mkdir(parents=True, exist_ok=True)
+    notification.with_suffix(".jupyterlab-settings").write_text('{"fetchNews": "false"}')
+    return settings
 
 
 def _notebook() -> Path:

@@ -102,6 +102,8 @@ def test_the_lab_opens_a_copy_of_the_notebook_as_the_researcher(
     notebook = tmp_path / "work" / "quickstart.ipynb"
     assert arguments[1:4] == ["-m", "jupyterlab", str(notebook)]
     assert notebook.read_text() == "{}"
+    settings = Path(environment.pop("JUPYTERLAB_SETTINGS_DIR"))
+    assert list(settings.rglob("notification.jupyterlab-settings"))
     assert environment == {"AISEC_HOME": started.researcher_home, "AISEC_BROKER": "http://b"}
 
 
