@@ -1,4 +1,4 @@
-"""``make demo``: the walk on this machine, told step by step, in about two minutes.
+"""``make demo``: the walk on this machine, told step by step, in about a minute.
 
 Everything is real: the broker, the two accounts, the secure kernel, the sealed files. It
 stops at the first step that does not hold.
@@ -15,6 +15,8 @@ from pathlib import Path
 from tests.walk.walk import NOTEBOOKS, Walk, damaged
 
 FOLDER = Path(__file__).parents[2] / ".demo"
+
+BACKDATED = "UPDATE entries SET at = '2026-01-01T00:00:00.000Z' WHERE type = 'grant.approved'"
 
 
 class Story:
@@ -69,8 +71,12 @@ def main() -> int:
 
         story.step("The whole ledger, and every row beside it")
         walk.stop()
-        home = walk.folder / "broker"
-        print(walk.aisec("audit", "verify", "--home", home).expect().out)
+        audit = ("audit", "verify", "--home", walk.folder / "broker")
+        story.tell(walk.aisec(*audit).expect().out.strip())
+        with walk.edited(BACKDATED):
+            story.tell("The approval backdated in the database:")
+            print(walk.aisec(*audit).expect(1).err.rstrip())
+        walk.aisec(*audit).expect()
 
         story.step("Every file that changed meanwhile, searched for what was planted")
         hits = walk.scan()

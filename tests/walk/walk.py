@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -102,6 +103,18 @@ class Walk:
             with contextlib.suppress(json.JSONDecodeError):
                 return json.loads(text)
         raise AssertionError(f"quickstart ended {process.wait()} and said: {text}")
+
+    @contextlib.contextmanager
+    def edited(self, sql: str) -> Iterator[Path]:
+        """The stopped broker's home with one row of its database changed; put right again."""
+        home = self.folder / "broker"
+        database = home / "broker.sqlite"
+        before = database.read_bytes()
+        with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as connection:
+            connection.execute("PRAGMA journal_mode=DELETE")
+            connection.execute(sql)
+        yield home
+        database.write_bytes(before)
 
     # -- the two people
 
