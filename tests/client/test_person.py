@@ -31,7 +31,7 @@ from jupyter_aisec.errors import (
 )
 from jupyter_aisec.ids import new_id
 from jupyter_aisec.people.keys import SigningKey
-from jupyter_aisec.sealed import DataKey, UrlFolder, open_artifact, version_url
+from jupyter_aisec.sealed import UrlFolder, open_artifact, version_url
 from jupyter_aisec.sealed.artifact import seal_artifact
 from jupyter_aisec.sealed.release import ReleaseKey
 from jupyter_aisec.times import format_time
@@ -77,8 +77,7 @@ def test_the_whole_way_of_a_key(
     assert kernel.grant(grant).state == "active"
     artifact = kernel.artifact(name)
     release = kernel.keys(grant, name)
-    keys = {key_id: DataKey(secret) for key_id, secret in release.keys.items()}
-    opened = open_artifact(artifact.manifest, lambda _: keys, UrlFolder(artifact.url))
+    opened = open_artifact(artifact.manifest, lambda _: release.keys, UrlFolder(artifact.url))
     assert opened.read("a.csv") == DATA["a.csv"]
     researcher.watch.accept_past(researcher.home.checkpoint() or "")
 
