@@ -165,6 +165,22 @@ def test_no_other_grant_carries_it_on(state, artifacts, refused):
     assert session.wiped == ["expired"]
 
 
+@pytest.fixture
+def one_interrupt():
+    """SIGINT raises once: a second one, sent while the cell's end is being told of, would
+    interrupt the tests and not the cell."""
+    left = [KeyboardInterrupt]
+
+    def raise_once(*_):
+        if left:
+            raise left.pop()
+
+    before = signal.signal(signal.SIGINT, raise_once)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("one_interrupt")
 def test_the_running_cell_is_interrupted(shell):
     session = Session()
     session.recorder.install(shell)
