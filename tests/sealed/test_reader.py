@@ -214,6 +214,15 @@ def test_a_sealed_file_behaves_as_a_file(three, unseal, moves):
         assert ours.tell() == model.tell()
 
 
+@pytest.mark.parametrize("start", [0, 7])
+def test_a_large_read_goes_straight_into_its_buffer(start, three, unseal):
+    raw = unseal(three).open().detach()
+    raw.seek(start)
+    buffer = bytearray(len(PLAIN))
+    assert raw.readinto(buffer) == len(PLAIN) - start
+    assert buffer[: len(PLAIN) - start] == PLAIN[start:]
+
+
 def test_reading_line_by_line(seal, unseal):
     lines = [b"line %d\n" % n for n in range(200_000)]
     with unseal(seal(b"".join(lines))).open() as file:
