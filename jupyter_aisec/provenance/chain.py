@@ -158,13 +158,14 @@ def collect(entries: Sequence[Entry], record: Record) -> tuple[Entry, ...]:
             if isinstance(body, bodies.KeyEnrolled):
                 origins[body.key.key_id] = people[body.person]
         elif isinstance(body, bodies.SeatBound):
-            origins.setdefault(read_binding(body).kernel_key.key_id, [entry])
+            origins.setdefault(read_binding(body).kernel_key.key_id, []).append(entry)
         elif isinstance(body, bodies.ArtifactSealed):
             versions[body.seal_id] = entry
         if _is_needed(body, record, grants):
             todo.append(entry)
         if isinstance(body, bodies.RunRecorded) and body.run == record.run:
             break
+    todo += origins.get(record.kernel, ())
     seal_ids = {record.output.seal_id, *(one.seal_id for one in record.inputs)}
     chosen: dict[int, Entry] = {}
     while todo:

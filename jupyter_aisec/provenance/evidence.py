@@ -97,6 +97,17 @@ class Evidence:
                 f"A statement in the name of {person} is signed by {signer}.", code="signer-wrong"
             )
 
+    def require_kernel(self, kernel: str, person: str, index: int) -> Binding:
+        """The last seat that the kernel took before entry ``index``.
+
+        Raises unless ``person`` signed for it, with a key that was valid then and is at
+        ``index``: a key that was stolen and revoked takes every kernel it bound with it.
+        """
+        seat = self.chain.seat(kernel, index)
+        for place in (seat.entry.index, index):
+            self.require_signer(seat.envelope, person, place)
+        return seat.binding
+
 
 def require_one_signature(envelope: Envelope, what: str) -> None:
     """Raises SignatureError unless there is exactly one: another would be unchecked bytes."""

@@ -221,10 +221,13 @@ def _unchecked(envelope: Envelope, type_: type[Any]) -> Signed[Any]:
 def check_seats(e: Evidence) -> str:
     """The kernel took the seat of each grant: in its time, isolated enough, signed for."""
     seats = e.chain.seats(e.record.kernel, e.run_index)
+    grants = e.chain.grants(e.record)
     for seat in seats:
-        grant = fold_grant(e.chain, seat.grant, seat.entry.index)
         binding: Binding = read_statement(seat.envelope, Binding, e.genesis.origin)
         e.require_signer(seat.envelope, binding.person, seat.entry.index)
+        if seat.grant not in grants:
+            continue  # the run does not rest on it: it is here for the key that signed it
+        grant = fold_grant(e.chain, seat.grant, seat.entry.index)
         said = (binding.grant, binding.person, binding.seat)
         if said != (grant.id, grant.person, grant.request.seat):
             raise IdentityError(
@@ -241,8 +244,10 @@ def check_seats(e: Evidence) -> str:
                 f"{binding.isolation}.",
                 code="isolation-too-low",
             )
+    if len({seat.binding.person for seat in seats}) > 1:
+        raise IdentityError("Two people took seats for one kernel.", code="seat-of-another")
     bound = {seat.grant for seat in seats}
-    if not bound or not bound.issuperset(e.chain.grants(e.record)):
+    if not bound or not bound.issuperset(grants):
         raise IdentityError(
             "The kernel of the record did not take the seat of every grant it names.",
             code="kernel-not-bound",
@@ -269,6 +274,7 @@ def check_releases(e: Evidence) -> str:
                 f"Entry {entry.index} released keys to a kernel without the seat.",
                 code="kernel-not-bound",
             )
+        e.require_signer(grant.seat.signed.envelope, grant.person, entry.index)
         sealed, version = e.chain.sealed(body.seal_id)
         if (
             sealed.index > entry.index

@@ -66,9 +66,7 @@ def _read_sealed(e: Evidence, entry: Entry, body: ArtifactSealed) -> Manifest:
     if e.directory.owner(key_id) is not None:
         e.require_signer(body.manifest, body.by, entry.index)
     else:  # a kernel sealed it, and whoever signed for its seat answers for that
-        seat = e.chain.seat(key_id, entry.index)
-        e.require_signer(seat.envelope, body.by, seat.entry.index)
-        verify(body.manifest, seat.binding.kernel_key)
+        verify(body.manifest, e.require_kernel(key_id, body.by, entry.index).kernel_key)
     return manifest
 
 
@@ -100,7 +98,8 @@ def check_files(e: Evidence) -> str:
 def check_record(e: Evidence) -> str:
     """The record is signed by the kernel that held the seat, and meant for this ledger."""
     require_one_signature(e.record_envelope, "The record")
-    verify(e.record_envelope, e.seat.kernel_key)
+    seat = e.require_kernel(e.record.kernel, e.seat.person, e.run_index)
+    verify(e.record_envelope, seat.kernel_key)
     if e.record.origin != e.genesis.origin:
         raise LedgerError("The record is meant for another ledger.")
     return f"{len(e.record.cells)} cells, {sum(one.steps for one in e.record.steps)} steps"

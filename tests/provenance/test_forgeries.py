@@ -222,6 +222,13 @@ def seat_signed_by_another_person(f: Forger) -> None:
 
 
 @forgery("seats")
+def kernel_of_two_people(f: Forger) -> None:
+    _, body = f.find(b.SeatBound)
+    other = f.resign(body.binding, Binding, "approver", person="approver", grant="grant_other")
+    f.changes[f.spare] = b.SeatBound(grant="grant_other", binding=other)
+
+
+@forgery("seats")
 def seat_in_another_session(f: Forger) -> None:
     _bind(f, "researcher", seat="session:other")
 
