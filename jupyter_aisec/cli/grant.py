@@ -73,16 +73,19 @@ def show(grant: Grant, json: Json = False) -> None:
 
 @app.command()
 def approve(
-    grant: Grant,
+    grant: Annotated[str | None, typer.Argument(metavar="[GRANT]")] = None,
     for_: Annotated[str | None, typer.Option("--for", help="Less time than was asked for.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Fewer artifacts; may repeat.")] = None,
     comment: Annotated[str, typer.Option(help="A word to the requester, signed too.")] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Sign without asking.")] = False,
     json: Json = False,
 ) -> None:
-    """Approve another person's request: shows exactly what will be signed, then signs it."""
+    """Approve another person's request: shows exactly what will be signed, then signs it.
+
+    Without GRANT, the one request that waits for you.
+    """
     client = PersonClient()
-    view = client.grant(_grant(grant))
+    view = _only_one_waiting(client) if grant is None else client.grant(_grant(grant))
     approval = client.prepare_approval(
         view, seconds=_seconds(for_) if for_ else None, only=only or None, comment=comment
     )
@@ -140,6 +143,19 @@ def _grant(text: str) -> str:
             code="grant-id-malformed",
         )
     return text
+
+
+def _only_one_waiting(client: PersonClient) -> GrantView:
+    """The request that waits for the caller's approval; raises UsageError unless it is one."""
+    me = client.whoami().person
+    waiting = [one for one in client.grants("pending") if me in one.waiting_for]
+    if len(waiting) != 1:
+        raise UsageError(
+            f"{len(waiting) or 'No'} requests wait for the approval of {me}.",
+            next="Name one: `aisec grant list --pending` shows what waits, and for whom.",
+            code="grant-not-named",
+        )
+    return waiting[0]
 
 
 def _wait(client: PersonClient, view: GrantView) -> GrantView:
@@ -230,7 +246,7 @@ def _to_be_signed(view: GrantView, approval: Approval) -> object:
 def _plain(name: str, value: object) -> object:
     if name == "seconds" and isinstance(value, int):
         return f"{value} ({_length(value)})"
-    return " ".join(value) if isinstance(value, list) else value
+    return " ".join(value) if isinstance(value, list | tuple) else value
 
 
 def _ended(view: GrantView, json: bool) -> None:

@@ -12,6 +12,7 @@ Run again on the same folder it goes on where it was.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -86,21 +87,30 @@ def quickstart(
             )
             emit(started, json, _say(started))
             sys.stdout.flush()
-            if lab:
-                _run_lab(folder, started, json)
-            else:
-                _wait_for_the_end(json)
+            with suppress(KeyboardInterrupt):  # how it is meant to end
+                if lab:
+                    _run_lab(folder, started, json)
+                else:
+                    _wait_for_the_end(json)
+        if not json:
+            note("Stopped.")
 
 
 def _say(started: Started) -> str:
-    as_approver = f"AISEC_BROKER={started.broker} AISEC_HOME={started.approver_home}"
+    variables = {"AISEC_BROKER": started.broker, "AISEC_HOME": started.approver_home}
+    command = [*(f"{name}={value}" for name, value in variables.items()), _command()]
     return (
         f"{started.warning}\n\n"
         f"The broker runs at {started.broker}; there are {' and '.join(started.artifacts)}.\n"
         "When the notebook asks, approve as the other account in another terminal:\n\n"
-        f"  {as_approver} aisec grant list --pending\n"
-        f"  {as_approver} aisec grant approve GRANT\n"
+        f"  {shlex.join(command)} grant approve\n"
     )
+
+
+def _command() -> str:
+    """This command, as a terminal finds it in which no environment was activated."""
+    here = Path(sys.executable).with_name("aisec")
+    return str(here) if here.is_file() else "aisec"
 
 
 # -- accounts and broker
@@ -251,10 +261,7 @@ def _notebook() -> Path:
 def _wait_for_the_end(json: bool) -> None:
     if not json:
         note("Running until Ctrl-C.")
-    with suppress(KeyboardInterrupt):
-        signal.pause()
-    if not json:
-        note("Stopped.")
+    signal.pause()
 
 
 def _default_folder() -> Path:

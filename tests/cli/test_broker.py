@@ -21,7 +21,7 @@ from tests.conftest import AISEC, RunningBroker
 
 @pytest.fixture
 def public(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Ann's public key, as `aisec key enroll --public-out` writes it."""
+    """The public key of person-a, as `aisec key enroll --public-out` writes it."""
     monkeypatch.setenv("AISEC_HOME", str(tmp_path / "person-a"))
     assert (
         main(["key", "enroll", "--as", "person-a", "--public-out", str(tmp_path / "person-a.pem")])

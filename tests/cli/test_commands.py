@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -68,46 +69,46 @@ def test_whoami_and_login(aisec: Aisec, broker: RunningBroker) -> None:
 def test_a_person_is_added_by_two_admins_and_removed_by_one(
     aisec: Aisec, broker: RunningBroker, tmp_path: Path
 ) -> None:
-    file = tmp_path / "erin.invitation.json"
-    add = ("person", "add", "erin", "--role", "researcher", "--out", file)
+    file = tmp_path / "newcomer.invitation.json"
+    add = ("person", "add", "newcomer", "--role", "researcher", "--out", file)
     said = aisec("approver", *add, "--json").json
     assert said["signatures_missing"] == 1
     assert said["file"] == str(file)
     token = said["token"]
-    assert aisec("erin", "login", "--token", token).code == 1  # not in the ledger yet
+    assert aisec("newcomer", "login", "--token", token).code == 1  # not in the ledger yet
     assert aisec("approver", *add).code == 2  # never in the place of another file
     said = aisec("approver", "person", "countersign", file, "--yes")
     assert (said.code, "You signed this already" in said.err) == (1, True)
     shown = aisec("researcher", "person", "countersign", file, "--yes")
     assert "invites" in shown.out
-    assert "erin" in shown.out
+    assert "newcomer" in shown.out
     assert "signed by" in shown.out
     assert "Signed and sent" in shown.out
-    assert aisec("erin", "login", "--token", token).code == 0
-    assert aisec("erin", "whoami", "--json").json["roles"] == ["researcher"]
-    assert "erin" in aisec("approver", "person", "list").out
-    assert aisec("approver", "person", "remove", "erin", "--yes").out == "erin was removed.\n"
-    assert aisec("erin", "login").code == 1
+    assert aisec("newcomer", "login", "--token", token).code == 0
+    assert aisec("newcomer", "whoami", "--json").json["roles"] == ["researcher"]
+    assert "newcomer" in aisec("approver", "person", "list").out
+    assert aisec("approver", "person", "remove", "newcomer", "--yes").out == "newcomer was removed.\n"
+    assert aisec("newcomer", "login").code == 1
 
 
 def test_the_second_admin_is_told_what_to_run(
     aisec: Aisec, broker: RunningBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    said = aisec("approver", "person", "add", "frank", "--role", "approver", "--role", "admin")
-    assert "frank is not added yet: another admin must sign" in said.out
-    assert "aisec person countersign frank.invitation.json" in said.out
-    assert f"AISEC_BROKER={broker.url} aisec login --token frank." in said.out
+    said = aisec("approver", "person", "add", "another", "--role", "approver", "--role", "admin")
+    assert "another is not added yet: another admin must sign" in said.out
+    assert "aisec person countersign another.invitation.json" in said.out
+    assert f"AISEC_BROKER={broker.url} aisec login --token another." in said.out
     token = said.out.split("--token ")[1].split()[0]
-    done = aisec("researcher", "person", "countersign", "frank.invitation.json", "--json").json
+    done = aisec("researcher", "person", "countersign", "another.invitation.json", "--json").json
     assert done["sent"]
     assert sorted(done["signed_by"]) == ["approver", "researcher"]
-    assert aisec("frank", "login", "--token", token).code == 0
-    removal = tmp_path / "frank.removal.json"
-    said = aisec("approver", "person", "remove", "frank", "--yes")
+    assert aisec("another", "login", "--token", token).code == 0
+    removal = tmp_path / "another.removal.json"
+    said = aisec("approver", "person", "remove", "another", "--yes")
     assert f"aisec person countersign {removal.name}" in said.out
     assert aisec("researcher", "person", "countersign", removal, "--yes").code == 0
-    assert aisec("frank", "login").code == 1
+    assert aisec("another", "login").code == 1
 
 
 def test_a_file_to_countersign_that_is_none(aisec: Aisec, tmp_path: Path) -> None:
@@ -192,11 +193,32 @@ def test_asking_and_approving(aisec: Aisec, name: str) -> None:
     said = aisec("approver", "grant", "approve", grant, "--for", "10m", "--comment", "ok", "--yes")
     assert "application/vnd.jupyter-aisec.approval+json" in said.out
     assert "600 (10m)" in said.out
+    assert re.search(rf"artifacts +{name} *\n", said.out)
     assert f"Approved by 1 of 1: {grant} is scheduled." in said.out
     shown = aisec("researcher", "grant", "show", grant).out
     assert "approver at" in shown
     ended = aisec("researcher", "grant", "return", grant)
     assert ended.out == f"{grant} is ended (returned).\n"
+
+
+def test_the_one_request_that_waits_need_not_be_named(aisec: Aisec, name: str) -> None:
+    def ask() -> str:
+        asked = aisec("researcher", "grant", "request", name, "--for", "1h", "--reason", "r")
+        return asked.out.split()[0]
+
+    for waiting in aisec("approver", "grant", "list", "--pending", "--json").json:
+        aisec("approver", "grant", "deny", waiting["id"])
+    refused = aisec("approver", "grant", "approve", "--yes")
+    assert (refused.code, "No requests wait" in refused.err) == (2, True)
+    grant = ask()
+    assert f"{grant} is scheduled" in aisec("approver", "grant", "approve", "--yes").out
+    both = {ask(), ask()}
+    refused = aisec("approver", "grant", "approve", "--yes")
+    assert (refused.code, "2 requests wait" in refused.err) == (2, True)
+    pending = {one["id"] for one in aisec("approver", "grant", "list", "--pending", "--json").json}
+    assert both <= pending
+    refused = aisec("researcher", "grant", "approve", "--yes")  # their own wait for others
+    assert (refused.code, "No requests wait" in refused.err) == (2, True)
 
 
 def test_what_is_approved_is_shown_before_it_is_signed(

@@ -124,7 +124,7 @@ def test_stranger_approves(
 def test_stranger_denies(
     row: Row, approving: Person, grant: str, second: Callable[[str, str], Person]
 ) -> None:
-    stranger = second("otto", "approver")
+    stranger = second("another", "approver")
     stranger.meets(row, "grant", "deny", grant).follow(approving)
     assert state(approving, grant) == "ended"
 

@@ -109,13 +109,13 @@ def alone() -> World:
 
 def test_the_only_admin_adds_the_second_and_from_then_on_both_sign() -> None:
     world = alone()
-    envelope = world.invitation("ivan", "admin", signers=("admin",))
+    envelope = world.invitation("admin-2", "admin", signers=("admin",))
     world.append(propose_invitation(world.state, envelope, world.now))
-    world.invite("vera", "admin", signers=("admin",))  # the token of ivan was lost
+    world.invite("admin-3", "admin", signers=("admin",))  # the token of admin-2 was lost
     with refused("admins-too-few", IdentityError):
         world.invite("sock", "approver", signers=("admin",))
-    world.remove("ivan", "admin")  # who never was one of the admins there are
-    world.invite("newcomer", "approver", signers=("admin", "vera"))
+    world.remove("admin-2", "admin")  # who never was one of the admins there are
+    world.invite("newcomer", "approver", signers=("admin", "admin-3"))
 
 
 def test_no_admin_becomes_the_only_one_by_taking_away_from_another() -> None:
@@ -182,7 +182,7 @@ def test_the_last_admin_stays_and_keeps_a_key() -> None:
     world = alone()
     with refused("last-admin", RefusedError):
         world.remove("admin")
-    envelope = world.invitation("ivan", "admin", signers=("admin",))
+    envelope = world.invitation("admin-2", "admin", signers=("admin",))
     world.append(propose_invitation(world.state, envelope, world.now))
     with refused("last-admin", RefusedError):  # the other one may never come
         world.remove("admin")
