@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,7 +87,9 @@ def test_a_person_is_added_by_two_admins_and_removed_by_one(
     assert aisec("newcomer", "login", "--token", token).code == 0
     assert aisec("newcomer", "whoami", "--json").json["roles"] == ["researcher"]
     assert "newcomer" in aisec("approver", "person", "list").out
-    assert aisec("approver", "person", "remove", "newcomer", "--yes").out == "newcomer was removed.\n"
+    assert (
+        aisec("approver", "person", "remove", "newcomer", "--yes").out == "newcomer was removed.\n"
+    )
     assert aisec("newcomer", "login").code == 1
 
 
