@@ -1,24 +1,56 @@
-"""Statements, bundles, numbered verification, and the chain of custody."""
+"""Statements, bundles, numbered verification, and the chain of custody.
 
-from jupyter_aisec.provenance.bom import BOM_MEDIA_TYPE, bill_of_materials
-from jupyter_aisec.provenance.bundle import Bundle, parse_bundle
-from jupyter_aisec.provenance.compare import Difference, compare
-from jupyter_aisec.provenance.custody import Node, chain_of_custody
-from jupyter_aisec.provenance.evidence import Check, Report, SealedBytes
-from jupyter_aisec.provenance.facts import (
-    Cell,
-    Environment,
-    Gpu,
-    Input,
-    Observation,
-    Output,
-    Record,
-    SeenCell,
-    Steps,
-)
-from jupyter_aisec.provenance.model_signing import ModelSignature, sign_model
-from jupyter_aisec.provenance.run import SignedRun, make_bundle, sign_run
-from jupyter_aisec.provenance.verify import verify_bundle
+Modules load when a name is first used: a kernel that records needs the facts alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jupyter_aisec.provenance.bom import BOM_MEDIA_TYPE, bill_of_materials
+    from jupyter_aisec.provenance.bundle import Bundle, parse_bundle
+    from jupyter_aisec.provenance.custody import Node, chain_of_custody
+    from jupyter_aisec.provenance.differences import Difference, compare
+    from jupyter_aisec.provenance.evidence import Check, Report, SealedBytes
+    from jupyter_aisec.provenance.facts import (
+        Cell,
+        Environment,
+        Gpu,
+        Input,
+        Observation,
+        Output,
+        Record,
+        SeenCell,
+        Steps,
+    )
+    from jupyter_aisec.provenance.model_signing import ModelSignature, sign_model
+    from jupyter_aisec.provenance.run import SignedRun, make_bundle, sign_run
+    from jupyter_aisec.provenance.verify import verify_bundle
+
+_HOMES = {
+    "bom": ("BOM_MEDIA_TYPE", "bill_of_materials"),
+    "bundle": ("Bundle", "parse_bundle"),
+    "differences": ("Difference", "compare"),
+    "custody": ("Node", "chain_of_custody"),
+    "evidence": ("Check", "Report", "SealedBytes"),
+    "facts": (
+        "Cell",
+        "Environment",
+        "Gpu",
+        "Input",
+        "Observation",
+        "Output",
+        "Record",
+        "SeenCell",
+        "Steps",
+    ),
+    "model_signing": ("ModelSignature", "sign_model"),
+    "run": ("SignedRun", "make_bundle", "sign_run"),
+    "verify": ("verify_bundle",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "BOM_MEDIA_TYPE",
@@ -48,3 +80,9 @@ __all__ = [
     "sign_run",
     "verify_bundle",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)

@@ -16,7 +16,7 @@ from jupyter_aisec.people.directory import Directory
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.provenance.bundle import Bundle
 from jupyter_aisec.provenance.chain import Chain
-from jupyter_aisec.provenance.compare import Difference
+from jupyter_aisec.provenance.differences import Difference
 from jupyter_aisec.provenance.facts import Observation, Record
 from jupyter_aisec.provenance.roster import Policies
 

@@ -17,7 +17,7 @@ from jupyter_aisec.people.dsse import Envelope, sign
 from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.provenance.bundle import Bundle, SeenCheckpoint, prove
 from jupyter_aisec.provenance.chain import Chain, collect
-from jupyter_aisec.provenance.compare import Difference
+from jupyter_aisec.provenance.differences import Difference
 from jupyter_aisec.provenance.evidence import Evidence
 from jupyter_aisec.provenance.facts import Record
 from jupyter_aisec.provenance.model_signing import sign_model

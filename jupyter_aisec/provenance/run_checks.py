@@ -8,7 +8,7 @@ from jupyter_aisec.ledger.bodies import ArtifactSealed
 from jupyter_aisec.ledger.entry import Entry
 from jupyter_aisec.people.canonical import canonical
 from jupyter_aisec.people.dsse import verify
-from jupyter_aisec.provenance.compare import compare
+from jupyter_aisec.provenance.differences import compare
 from jupyter_aisec.provenance.evidence import Evidence, require_one_signature
 from jupyter_aisec.provenance.model_signing import SIGNATURE_FILE
 from jupyter_aisec.provenance.statement import STATEMENT_TYPE, make_statement

@@ -23,7 +23,7 @@ from jupyter_aisec.people.canonical import canonical, parse_canonical
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.provenance.bom import BOM_MEDIA_TYPE, bill_of_materials
 from jupyter_aisec.provenance.chain import Chain
-from jupyter_aisec.provenance.compare import Difference
+from jupyter_aisec.provenance.differences import Difference
 from jupyter_aisec.provenance.facts import Input, Observation, Record
 from jupyter_aisec.provenance.model_signing import MANIFEST_FILE
 from jupyter_aisec.sealed.manifest import read_manifest
