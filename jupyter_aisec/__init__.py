@@ -14,7 +14,6 @@ Importing this package loads nothing heavy and never fails.
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,6 +30,8 @@ def __getattr__(name: str) -> Any:
 
         return getattr(functions, name)
     if name == "__version__":
+        from importlib import metadata
+
         try:
             return metadata.version("jupyter-aisec")
         except metadata.PackageNotFoundError:  # a checkout that was never installed

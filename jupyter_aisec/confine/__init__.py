@@ -1,17 +1,33 @@
 """Confining a process by the operating system, and the keeper of a secure kernel.
 
-Usable alone: nothing here knows grants, artifacts or the broker.
+Usable alone: nothing here knows grants, artifacts or the broker. Modules load when a name is
+first used: a keeper starts itself anew, and what it imported before that it would import twice.
 """
 
 from __future__ import annotations
 
-from .confinement import Confined, Confinement, Inside
-from .exec import confine_command
-from .hidden import needed, secrets
-from .ipython_kernel import run_ipython_kernel
-from .keeper import Keeper, Outside, Service
-from .level import Level, at_least
-from .wire import Message
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .confinement import Confined, Confinement, Inside
+    from .exec import confine_command
+    from .hidden import needed, secrets
+    from .ipython_kernel import run_ipython_kernel
+    from .keeper import Keeper, Outside, Service
+    from .level import Level, at_least
+    from .wire import Message
+
+_HOMES = {
+    "confinement": ("Confined", "Confinement", "Inside"),
+    "exec": ("confine_command",),
+    "hidden": ("needed", "secrets"),
+    "ipython_kernel": ("run_ipython_kernel",),
+    "keeper": ("Keeper", "Outside", "Service"),
+    "level": ("Level", "at_least"),
+    "wire": ("Message",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Confined",
@@ -28,3 +44,9 @@ __all__ = [
     "run_ipython_kernel",
     "secrets",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)

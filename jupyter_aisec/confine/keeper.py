@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import ConfinementError
 from . import connection as connections
 from . import limits
-from .clean_start import start_clean
+from .clean_start import Withheld, start_clean
 from .confinement import Confined, Confinement, Inside
 from .connection import Connection
 from .hidden import needed, secrets
@@ -121,13 +121,14 @@ class Keeper:
     """Below this level the kernel is not started."""
     try_namespaces: bool = True
 
-    def run(self) -> int:
+    def run(self, withheld: Withheld | None = None) -> int:
         """Start the kernel and stay until it ends; its exit code.
 
-        Executes the program anew first (see :func:`start_clean`): call it before anything that
-        must not happen twice. Raises ConfinementError, NotFoundError, MalformedError.
+        Executes the program anew first (see :func:`start_clean`), unless ``withheld`` shows that
+        the caller did: so call it before anything that must not happen twice. Raises
+        ConfinementError, NotFoundError, MalformedError.
         """
-        withheld = start_clean()
+        withheld = withheld or start_clean()
         connection = connections.read(self.connection_file)
         plan = Confinement(
             hide=secrets(os.environ, self.hide),

@@ -1,13 +1,18 @@
-"""Loading into an IPython shell: magics, recorder, explanations; and out of it again."""
+"""Loading into an IPython shell: magics, recorder, explanations; and out of it again.
+
+Every kernel with the extension starts with this, so what it does not need yet is not imported.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_aisec.kernel import explain, face
-from jupyter_aisec.kernel.load import open_artifact
 from jupyter_aisec.kernel.magics import AisecMagics
-from jupyter_aisec.sealed.filesystem import set_provider
+from jupyter_aisec.sealed.provider import set_provider
+
+if TYPE_CHECKING:
+    from jupyter_aisec.sealed.artifact import OpenArtifact
 
 __all__ = ["load", "unload"]
 
@@ -20,7 +25,7 @@ def load(shell: Any) -> None:
     made.recorder.install(shell)
     shell.register_magics(AisecMagics(shell, made))
     explain.install(shell)
-    set_provider(lambda artifact: open_artifact(made, artifact))
+    set_provider(lambda artifact: _open(made, artifact))
     face._face = made
 
 
@@ -36,3 +41,9 @@ def unload(shell: Any) -> None:
         shell.magics_manager.magics["line"].pop(name, None)
     set_provider(None)
     face._face = None
+
+
+def _open(made: face.Face, artifact: str) -> OpenArtifact:
+    from jupyter_aisec.kernel.load import open_artifact
+
+    return open_artifact(made, artifact)

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_aisec.errors import RefusedError, UsageError
 from jupyter_aisec.kernel.card import Card
-from jupyter_aisec.kernel.desk import find_desk
 from jupyter_aisec.kernel.ending import end_grant
 from jupyter_aisec.kernel.lease import LeaseThread
-from jupyter_aisec.kernel.session import KernelSession
 from jupyter_aisec.record import Recorder
 
 if TYPE_CHECKING:
     from jupyter_aisec.client.views import GrantView
+    from jupyter_aisec.kernel.session import KernelSession
 
 __all__ = ["Face", "face"]
 
@@ -40,6 +39,9 @@ class Face:
     def session(self) -> KernelSession:
         """The session, made when something first needs it."""
         if self._session is None:
+            from jupyter_aisec.kernel.desk import find_desk
+            from jupyter_aisec.kernel.session import KernelSession
+
             session = KernelSession(find_desk(_connection_file(self.shell)), self.recorder)
             session.listen(self._show)
             self._session = session

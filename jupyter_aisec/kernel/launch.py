@@ -3,177 +3,24 @@
 ::
 
     python -m jupyter_aisec.kernel.launch -f CONNECTION_FILE
-
-Outside: the person's credentials, the lease, the relay, the second observer, the output guard.
-Inside, confined: IPython's kernel with the extension loaded.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import contextlib
-import hmac
-import itertools
-import logging
 import sys
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from jupyter_aisec.confine.keeper import Keeper, Outside, Service
-from jupyter_aisec.errors import AisecError
-from jupyter_aisec.kernel.rate import Rate
-
-if TYPE_CHECKING:
-    from jupyter_aisec.confine import Inside
-    from jupyter_aisec.confine.wire import Message
+from jupyter_aisec.confine.clean_start import start_clean
 
 __all__ = ["main"]
 
-_log = logging.getLogger("jupyter_aisec.keeper")
 
-
-def main(arguments: list[str] | None = None) -> int:
+def main() -> int:
     """Starts a secure kernel and stays until it ends; its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m jupyter_aisec.kernel.launch")
-    parser.add_argument("-f", dest="connection_file", required=True, type=Path)
-    options, _ = parser.parse_known_args(arguments)  # front ends add options of their own
-    try:
-        return Keeper(
-            options.connection_file,
-            inside=run_inside,
-            serve=lambda outside: serve(outside, options.connection_file),
-        ).run()
-    except AisecError as error:
-        sys.stderr.write(f"{error}\n")
-        return error.exit_code
+    # First of all, since what was imported before it is imported twice.
+    withheld = start_clean()
+    from jupyter_aisec.kernel.secure import run_secure_kernel
 
-
-def run_inside(inside: Inside) -> int:
-    """IPython's kernel, with everything of ours already there."""
-    import os
-
-    from jupyter_aisec.confine.ipython_kernel import run_ipython_kernel
-    from jupyter_aisec.kernel import others
-
-    os.environ["AISEC_RELAY"] = inside.relay_url
-    others.begin()
-    code = run_ipython_kernel(inside, extensions=["jupyter_aisec"])
-    from jupyter_aisec.kernel.face import face
-
-    with contextlib.suppress(AisecError):  # the broker is away: nobody is left to be told
-        face().finish()
-    return code
-
-
-def serve(outside: Outside, connection_file: Path) -> Service:
-    """The keeper's side: who the person is, and what passes."""
-    # Imported only now, after the fork: the inside must not have had these in memory.
-    import os
-
-    from jupyter_aisec.client.home import Home
-    from jupyter_aisec.client.person import PersonClient
-    from jupyter_aisec.kernel.desk import seat_of
-    from jupyter_aisec.kernel.guardian import Guardian
-    from jupyter_aisec.kernel.observer import Observer
-    from jupyter_aisec.kernel.outputs import OutputGuard
-    from jupyter_aisec.kernel.relay import Keeping, relay_routes
-    from jupyter_aisec.sealed.messages import GUARD_VARIABLE
-
-    _take_back(outside.environment)
-    person = PersonClient(home=Home(os.environ.get("AISEC_HOME")))
-    observer = Observer(_now)
-    said = outside.environment.get(GUARD_VARIABLE, "")
-    guard = OutputGuard(guarded=_is_guarded(connection_file, said), now=_now)
-    guardian = Guardian(person, outside.kill, outside.alone)
-    guardian.start()
-    keeping = Keeping(
-        person,
-        seat=seat_of(outside.environment, str(connection_file)),
-        isolation=outside.level.name,
-        missing=outside.level.missing,
-        observer=observer,
-        guardian=guardian,
-        opened=guard.opened,
-        refused=_refused,
-    )
-
-    async def finish(code: int) -> None:
-        with ThreadPoolExecutor(1) as pool:
-            for last in (guardian.kernel_exited, keeping.close):
-                await asyncio.get_running_loop().run_in_executor(pool, last)
-
-    return Service(
-        routes=relay_routes(keeping),
-        observer=_watching(observer.saw, guard.change),
-        on_refused=_refused,
-        finish=finish,
-    )
-
-
-def _take_back(environment: Mapping[str, str]) -> None:
-    """The variables that the inside never sees (``AISEC_TOKEN``), for the client outside."""
-    import os
-
-    for name in ("AISEC_TOKEN",):
-        if name in environment:
-            os.environ[name] = environment[name]
-
-
-def _is_guarded(connection_file: Path, said: str) -> bool:
-    """Whether this kernel's own server told its keeper that it seals outputs on save."""
-    from jupyter_aisec.confine import connection
-    from jupyter_aisec.sealed.messages import guard_token
-
-    if not said:
-        return False
-    key = connection.read(connection_file).key.encode()
-    return bool(key) and hmac.compare_digest(said.encode(), guard_token(key).encode())
-
-
-def _watching(
-    saw: Callable[[Message], None], change: Callable[[Message], Message | None]
-) -> Callable[[Message], Message | None]:
-    """Observed first, as it came; then changed, as it has to go on.
-
-    A message of the kernel's that either cannot read does not pass; nothing that is wrong with
-    a message ends the passing of the next.
-    """
-
-    def observe(message: Message) -> Message | None:
-        from jupyter_aisec.kernel.outputs import dropped
-
-        try:
-            saw(message)
-            return change(message)
-        except Exception as error:
-            if message.direction == "in":  # the kernel drops it too
-                return None
-            # Only what kind of fault: its text may quote the message.
-            _log.warning("Dropped a message of the kernel: %s.", type(error).__name__)
-            return dropped(message, _now())
-
-    return observe
-
-
-_log_rate = Rate(10)
-_refusals = itertools.count(1)
-
-
-def _refused(method: str, path: str) -> None:
-    """Said in the front end's log, which is a file: by number, and seldom, it carries no data."""
-    number = next(_refusals)
-    if _log_rate.take():
-        _log.warning("The relay refused a request of the kernel, number %d.", number)
-
-
-def _now() -> str:
-    from jupyter_aisec.times import format_time
-
-    return format_time(datetime.now(UTC))
+    return run_secure_kernel(sys.argv[1:], withheld)
 
 
 if __name__ == "__main__":

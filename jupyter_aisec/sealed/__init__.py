@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     )
     from jupyter_aisec.sealed.contents import files_at
     from jupyter_aisec.sealed.datakey import DataKey
-    from jupyter_aisec.sealed.filesystem import set_provider
     from jupyter_aisec.sealed.manifest import Manifest, SealedFile, read_manifest
     from jupyter_aisec.sealed.memory import Memory
     from jupyter_aisec.sealed.outputs import (
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
         seal_output,
         unwrap_content_key,
     )
+    from jupyter_aisec.sealed.provider import set_provider
     from jupyter_aisec.sealed.release import ReleaseKey, deposit_info, release_info, seal_key
     from jupyter_aisec.sealed.store import UrlFolder, version_url
     from jupyter_aisec.sealed.tables import load_table
@@ -53,7 +53,6 @@ _HOMES = {
     ),
     "contents": ("files_at",),
     "datakey": ("DataKey",),
-    "filesystem": ("set_provider",),
     "manifest": ("Manifest", "SealedFile", "read_manifest"),
     "memory": ("Memory",),
     "outputs": (
@@ -64,6 +63,7 @@ _HOMES = {
         "seal_output",
         "unwrap_content_key",
     ),
+    "provider": ("set_provider",),
     "release": ("ReleaseKey", "deposit_info", "release_info", "seal_key"),
     "store": ("UrlFolder", "version_url"),
     "tables": ("load_table",),

@@ -6,24 +6,17 @@ the provider that the kernel sets: it holds the grant.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fsspec.spec import AbstractFileSystem
 
 from jupyter_aisec.errors import UsageError
-from jupyter_aisec.sealed.artifact import OpenArtifact
+from jupyter_aisec.sealed.provider import get_provider
 
-__all__ = ["AisecFileSystem", "Provider", "set_provider"]
+if TYPE_CHECKING:
+    from jupyter_aisec.sealed.artifact import OpenArtifact
 
-Provider = Callable[[str], OpenArtifact]
-_provider: Provider | None = None
-
-
-def set_provider(provider: Provider | None) -> None:
-    """Sets where open artifacts come from, by name, for this process; None for nowhere."""
-    global _provider
-    _provider = provider
+__all__ = ["AisecFileSystem"]
 
 
 class AisecFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
@@ -69,7 +62,8 @@ class AisecFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has n
 
 def _look(path: str) -> tuple[OpenArtifact, str, list[str]]:
     """The artifact a path lies in, the name inside it, and the files below that name."""
-    if _provider is None:
+    provider = get_provider()
+    if provider is None:
         raise UsageError(
             "No artifact can be opened in this process.",
             next="In a notebook: %load_ext jupyter_aisec, then %grant request.",
@@ -78,6 +72,6 @@ def _look(path: str) -> tuple[OpenArtifact, str, list[str]]:
     parts = AisecFileSystem._strip_protocol(path).strip("/").split("/")
     if len(parts) < 2:
         raise FileNotFoundError(f"{path!r} names no artifact: aisec://dataset/NAME/FILE.")
-    artifact = _provider("/".join(parts[:2]))
+    artifact = provider("/".join(parts[:2]))
     name = "/".join(parts[2:])
     return artifact, name, [n for n in artifact.names if not name or n.startswith(f"{name}/")]

@@ -14,7 +14,7 @@ import pytest
 from jupyter_aisec.confine import Level
 from jupyter_aisec.confine.environment import is_secret
 from jupyter_aisec.confine.wire import Message
-from jupyter_aisec.kernel import launch
+from jupyter_aisec.kernel import launch, secure
 from jupyter_aisec.kernel.progress import Bar
 from jupyter_aisec.sealed.messages import GUARD_VARIABLE, guard_token
 
@@ -29,7 +29,7 @@ def service(world, monkeypatch):
         kill=lambda: None,
         alone=lambda: True,
     )
-    return launch.serve(outside, Path("/run/kernel.json"))
+    return secure.serve(outside, Path("/run/kernel.json"))
 
 
 def test_it_observes_and_ends(service):
@@ -44,7 +44,7 @@ def test_it_observes_and_ends(service):
 
 def test_refusals_carry_no_data_into_the_log(caplog):
     for number in range(100):
-        launch._refused("GET", f"/{number}" + "/PLAINTEXT" * 20)
+        secure._refused("GET", f"/{number}" + "/PLAINTEXT" * 20)
     said = [record.getMessage() for record in caplog.records]
     assert 0 < len(said) <= 10
     assert max(map(len, said)) < 80
@@ -91,12 +91,12 @@ def test_a_proof_of_the_guard_holds_for_one_kernel(tmp_path):
         path.write_text(json.dumps({"transport": "tcp", "ip": "127.0.0.1", "key": key, **ports}))
 
     connect("this kernel's")
-    assert launch._is_guarded(path, guard_token(b"this kernel's"))
-    assert not launch._is_guarded(path, guard_token(b"the parent's, inherited"))
-    assert not launch._is_guarded(path, "1")
-    assert not launch._is_guarded(path, "")
+    assert secure._is_guarded(path, guard_token(b"this kernel's"))
+    assert not secure._is_guarded(path, guard_token(b"the parent's, inherited"))
+    assert not secure._is_guarded(path, "1")
+    assert not secure._is_guarded(path, "")
     connect("")
-    assert not launch._is_guarded(path, guard_token(b"")), "a key that everybody knows"
+    assert not secure._is_guarded(path, guard_token(b"")), "a key that everybody knows"
 
 
 def test_the_proof_of_the_guard_stays_with_the_keeper():

@@ -10,8 +10,8 @@ import pytest
 
 from jupyter_aisec.confine.wire import Message
 from jupyter_aisec.errors import MalformedError
-from jupyter_aisec.kernel import launch
 from jupyter_aisec.kernel import observer as module
+from jupyter_aisec.kernel import secure
 from jupyter_aisec.kernel.observer import Observer
 from jupyter_aisec.kernel.outputs import OutputGuard
 from jupyter_aisec.record import source_digest
@@ -427,7 +427,7 @@ DEEP = b'{"a":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
 @pytest.mark.parametrize("part", ["header", "parent_header", "metadata", "content"])
 def test_what_cannot_be_read_does_not_pass_and_ends_nothing(keys, guarded, channel, part):
     guard = opened(keys, guarded=guarded)
-    observe = launch._watching(Observer(lambda: NOW).saw, guard.change)
+    observe = secure._watching(Observer(lambda: NOW).saw, guard.change)
     for bad in (DEEP, b"secret", b"[]"):
         kind = "display_data" if channel == "iopub" else "execute_reply"
         made = message(kind, {"status": "ok", "data": {"text/plain": "secret"}}, channel=channel)
@@ -442,6 +442,6 @@ def test_what_cannot_be_read_does_not_pass_and_ends_nothing(keys, guarded, chann
 
 def test_before_anything_is_open_what_cannot_be_read_does_not_pass_either():
     guard = OutputGuard(guarded=True, now=lambda: NOW)
-    observe = launch._watching(Observer(lambda: NOW).saw, guard.change)
+    observe = secure._watching(Observer(lambda: NOW).saw, guard.change)
     made = replace(message("status", {}), header=b"secret")
     assert b"secret" not in observe(made).header

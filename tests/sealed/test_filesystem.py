@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from jupyter_aisec.errors import NotFoundError, UsageError
-from jupyter_aisec.sealed import filesystem
-from jupyter_aisec.sealed.filesystem import AisecFileSystem, set_provider
+from jupyter_aisec.sealed.filesystem import AisecFileSystem
+from jupyter_aisec.sealed.provider import get_provider, set_provider
 
 FILES = {"part-0.jsonl": b'{"a": 1}\n{"a": 2}\n', "deep/er/x.txt": b"hello", "deep/y.txt": b"y"}
 
@@ -79,7 +79,7 @@ def test_it_is_read_only(fs):
 
 def test_without_a_provider_it_says_what_to_do():
     set_provider(None)
-    assert filesystem._provider is None
+    assert get_provider() is None
     with pytest.raises(UsageError) as caught:
         AisecFileSystem().info("dataset/corpus")
     assert caught.value.code == "no-provider"
