@@ -12,12 +12,10 @@ from pydantic import BaseModel, ConfigDict
 from jupyter_aisec.broker.config import Config
 from jupyter_aisec.broker.schemas import EnvelopeModel
 from jupyter_aisec.grants.catalog import ArtifactVersion
-from jupyter_aisec.grants.decide import Refusal
 from jupyter_aisec.grants.grant import Grant, GrantState
 from jupyter_aisec.grants.persons import admins_needed
 from jupyter_aisec.grants.state import State
-from jupyter_aisec.grants.view import grant_view
-from jupyter_aisec.ledger.bodies import EndedWhy, Role, RunRecorded, Terms
+from jupyter_aisec.ledger.bodies import EndedWhy, Role, RunRecorded
 from jupyter_aisec.ledger.entry import Entry
 from jupyter_aisec.people.directory import Person
 from jupyter_aisec.people.dsse import Envelope
@@ -27,9 +25,7 @@ from jupyter_aisec.times import format_time
 __all__ = [
     "ArtifactView",
     "EntryView",
-    "ExplainView",
     "FindingView",
-    "GrantView",
     "LeaseView",
     "ListedView",
     "PersonView",
@@ -44,7 +40,6 @@ __all__ = [
     "envelope_model",
 ]
 
-Isolation = Literal["none", "partial", "full"]
 _WARN_FRACTION = 0.1
 _WARN_BEFORE = timedelta(minutes=2)
 
@@ -141,97 +136,6 @@ class StoreView(View):
     """Below this URL new versions are written: ``<url>/<artifact>/<seal id>``."""
 
     url: str
-
-
-class ApprovalView(View):
-    person: str
-    at: str
-    seconds: int
-    artifacts: list[str]
-    comment: str
-
-
-class TermsView(View):
-    """What policy decided about the request, and why."""
-
-    approvals: int
-    approvers: list[str]
-    seconds: int
-    isolation: Isolation
-    pending_until: str
-    begin_within: int
-    policy_version: int
-    reasons: list[str]
-
-
-class RefusalView(View):
-    """Why policy would say no, and what to do."""
-
-    code: str
-    what: str
-    next: str
-    reasons: list[str]
-
-
-class ExplainView(View):
-    """What policy would say about a request: the terms, or why not."""
-
-    terms: TermsView | None
-    refusal: RefusalView | None
-
-    @classmethod
-    def of(cls, found: Terms | Refusal) -> ExplainView:
-        said = msgspec.to_builtins(found, str_keys=True)
-        if isinstance(found, Refusal):
-            return cls(terms=None, refusal=RefusalView.model_validate(said))
-        return cls(terms=TermsView.model_validate(said), refusal=None)
-
-
-class KernelView(View):
-    """A kernel that took the seat; ``confirmed`` is how its ending was confirmed."""
-
-    kernel: str
-    at: str
-    isolation: Isolation
-    vouched: bool
-    confirmed: str | None
-
-
-class GrantView(View):
-    """A grant as of ``now``, the broker's clock; the fields of ``grants.view.GrantView``."""
-
-    id: str
-    state: GrantState
-    ended_why: EndedWhy | None
-    ended_at: str | None
-    ended_by: str | None
-    ended_reason: str
-    person: str
-    artifacts: list[str]
-    reason: str
-    seat: str
-    extends: str | None
-    seconds: int
-    requested_at: str
-    pending_until: str
-    begin_until: str | None
-    approvals_needed: int
-    approvers: list[str]
-    waiting_for: list[str]
-    approvals: list[ApprovalView]
-    starts_at: str | None
-    ends_at: str | None
-    policy_version: int
-    isolation: Isolation
-    kernels: list[KernelView]
-    ending: list[str]
-    now: str
-    request: EnvelopeModel
-    terms: TermsView
-
-    @classmethod
-    def of(cls, state: State, grant: Grant, now: datetime) -> GrantView:
-        return cls.model_validate_json(msgspec.json.encode(grant_view(state, grant, now)))
 
 
 class LeaseView(View):

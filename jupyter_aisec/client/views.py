@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from jupyter_aisec.errors import BrokerFaultError
-from jupyter_aisec.ledger.bodies import Terms
+from jupyter_aisec.grants.view import ApprovalView, Explained, GrantView
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.people.keys import PublicKey
 
@@ -24,7 +24,6 @@ __all__ = [
     "ListedView",
     "PersonView",
     "PolicyView",
-    "Refusal",
     "RunView",
     "SealedView",
     "Who",
@@ -32,56 +31,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-
-class ApprovalView(msgspec.Struct, frozen=True, kw_only=True):
-    person: str
-    at: str
-    seconds: int
-    artifacts: tuple[str, ...] = ()
-
-
-class GrantView(msgspec.Struct, frozen=True, kw_only=True):
-    """A grant as the broker folded it; times are RFC 3339, ``now`` is the broker's clock."""
-
-    id: str
-    state: str
-    ended_why: str | None = None
-    ending: tuple[str, ...] = ()  # kernels that have not confirmed the end yet
-    person: str
-    artifacts: tuple[str, ...]  # as requested, less what approvers left out
-    reason: str
-    seconds: int
-    requested_at: str
-    pending_until: str | None = None
-    begin_until: str | None = None  # of an approved grant that has not begun
-    approvals_needed: int
-    approvers: tuple[str, ...] = ()
-    waiting_for: tuple[str, ...] = ()  # those who may still approve
-    approvals: tuple[ApprovalView, ...] = ()
-    starts_at: str | None = None
-    ends_at: str | None = None
-    policy_version: int
-    isolation: str = "none"
-    now: str
-    request: Envelope
-    terms: Terms
-
-
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """Why policy would refuse a request, and what to do."""
-
-    code: str
-    what: str
-    next: str
-    reasons: tuple[str, ...] = ()
-
-
-class Explained(msgspec.Struct, frozen=True, kw_only=True):
-    """What policy would say about a request: the terms, or why not."""
-
-    terms: Terms | None = None
-    refusal: Refusal | None = None
 
 
 class ListedView(msgspec.Struct, frozen=True, kw_only=True):

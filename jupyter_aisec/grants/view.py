@@ -6,13 +6,23 @@ from datetime import datetime
 
 import msgspec
 
+from jupyter_aisec.grants.decide import Refusal
 from jupyter_aisec.grants.grant import Grant, GrantState
+from jupyter_aisec.grants.policy import Isolation
 from jupyter_aisec.grants.state import State
 from jupyter_aisec.ledger.bodies import EndedWhy, Terms
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.times import format_time
 
-__all__ = ["ApprovalView", "GrantView", "KernelView", "grant_view", "who_is_asked"]
+__all__ = [
+    "ApprovalView",
+    "Explained",
+    "GrantView",
+    "KernelView",
+    "explained",
+    "grant_view",
+    "who_is_asked",
+]
 
 
 class ApprovalView(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +38,7 @@ class KernelView(msgspec.Struct, frozen=True, kw_only=True):
 
     kernel: str
     at: str
-    isolation: str
+    isolation: Isolation
     vouched: bool
     confirmed: str | None
 
@@ -63,12 +73,26 @@ class GrantView(msgspec.Struct, frozen=True, kw_only=True):
     starts_at: str | None
     ends_at: str | None
     policy_version: int
-    isolation: str
+    isolation: Isolation
     kernels: tuple[KernelView, ...]
     ending: tuple[str, ...]
     now: str
     request: Envelope
     terms: Terms
+
+
+class Explained(msgspec.Struct, frozen=True, kw_only=True):
+    """What policy would say about a request: the terms, or why not."""
+
+    terms: Terms | None
+    refusal: Refusal | None
+
+
+def explained(found: Terms | Refusal) -> Explained:
+    """``found`` as it is shown."""
+    if isinstance(found, Refusal):
+        return Explained(terms=None, refusal=found)
+    return Explained(terms=found, refusal=None)
 
 
 def grant_view(state: State, grant: Grant, now: datetime) -> GrantView:

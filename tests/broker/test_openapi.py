@@ -12,6 +12,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from jupyter_aisec.grants import GrantView
 from tests.broker.world import Recorded
 from tests.effort import examples
 
@@ -24,6 +25,16 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
+
+
+def test_a_grant_is_described_by_its_struct(recorded: Recorded) -> None:
+    with recorded.serve() as api:
+        described = api.get("/openapi.json")["components"]["schemas"]
+    grant = described["GrantView"]
+    assert set(grant["required"]) == set(GrantView.__struct_fields__)
+    assert grant["properties"]["isolation"] == {"enum": ["full", "none", "partial"]}
+    assert grant["properties"]["request"]["required"] == ["payload", "payloadType", "signatures"]
+    assert set(described["Explained"]["properties"]) == {"terms", "refusal"}
 
 
 def test_every_route_answers_as_it_is_described(recorded: Recorded) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jupyter_aisec.client.views import ApprovalView, GrantView
+from jupyter_aisec.client import ApprovalView, GrantView
 from jupyter_aisec.kernel.card import Card, headline, render_html, render_text, visible
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.times import format_time
@@ -25,16 +25,29 @@ def view(**changes):
     fields = {
         "id": "grant_01ARZ3NDEKTSV4RRFFQ69G5FAV",
         "state": "pending",
+        "ended_why": None,
+        "ended_at": None,
+        "ended_by": None,
+        "ended_reason": "",
         "person": "researcher",
         "artifacts": ("dataset/rows",),
         "reason": "why",
+        "seat": "session:01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        "extends": None,
         "seconds": 3600,
         "requested_at": format_time(NOW),
         "pending_until": format_time(NOW + timedelta(hours=24)),
+        "begin_until": None,
         "approvals_needed": 1,
         "approvers": ("approver",),
         "waiting_for": ("approver",),
+        "approvals": (),
+        "starts_at": None,
+        "ends_at": None,
         "policy_version": 1,
+        "isolation": "none",
+        "kernels": (),
+        "ending": (),
         "now": format_time(NOW),
         "request": ENVELOPE,
         "terms": {},
@@ -42,8 +55,13 @@ def view(**changes):
     return GrantView(**{**fields, **changes})
 
 
-APPROVAL = ApprovalView(person="approver", at=format_time(NOW), seconds=60)
-OTHER = ApprovalView(person="other", at=format_time(NOW), seconds=60)
+def approval(person):
+    return ApprovalView(
+        person=person, at=format_time(NOW), seconds=60, artifacts=("dataset/rows",), comment=""
+    )
+
+
+APPROVAL, OTHER = approval("approver"), approval("other")
 
 
 def in_(**more):
@@ -58,10 +76,10 @@ def in_(**more):
             {"waiting_for": ()},
             "waiting for approval, but nobody may give it: ask an admin, lapses in 1d",
         ),
-        ({"pending_until": None}, "waiting for approver"),
-        ({"pending_until": None, "waiting_for": ("a", "b")}, "waiting for 1 of a, b"),
+        ({"pending_until": in_()}, "waiting for approver"),
+        ({"pending_until": in_(), "waiting_for": ("a", "b")}, "waiting for 1 of a, b"),
         (
-            {"pending_until": None, "waiting_for": ("a", "b"), "approvals_needed": 2},
+            {"pending_until": in_(), "waiting_for": ("a", "b"), "approvals_needed": 2},
             "waiting for a and b",
         ),
         (

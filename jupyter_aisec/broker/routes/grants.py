@@ -18,7 +18,8 @@ from jupyter_aisec.broker.releases import release_keys
 from jupyter_aisec.broker.schemas import EndedIn, ExplainIn, KeysIn, StatementIn
 from jupyter_aisec.broker.service import Broker
 from jupyter_aisec.broker.statements import Propose, append_statement, require_about
-from jupyter_aisec.broker.views import EndedView, ExplainView, GrantView, LeaseView, ReleaseView
+from jupyter_aisec.broker.structs import ExplainedOut, GrantOut
+from jupyter_aisec.broker.views import EndedView, LeaseView, ReleaseView
 from jupyter_aisec.errors import ConflictError, IdentityError, MalformedError
 from jupyter_aisec.grants.approvals import propose_approval
 from jupyter_aisec.grants.bindings import propose_binding, propose_ending
@@ -27,6 +28,7 @@ from jupyter_aisec.grants.grant import Grant
 from jupyter_aisec.grants.requests import explain_request, propose_request
 from jupyter_aisec.grants.state import State
 from jupyter_aisec.grants.statements import Decision, Request
+from jupyter_aisec.grants.view import explained, grant_view
 from jupyter_aisec.ids import new_id
 from jupyter_aisec.ledger.bodies import Body, GrantApproved
 from jupyter_aisec.people.dsse import Envelope, sign_again
@@ -38,7 +40,7 @@ GrantId = Annotated[str, Path(pattern="^grant_[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
 
 
 @router.post("", summary="Ask for artifacts, for a time, with a reason")
-def request(broker: BrokerDep, who: SignedInDep, body: StatementIn) -> GrantView:
+def request(broker: BrokerDep, who: SignedInDep, body: StatementIn) -> GrantOut:
     envelope = body.envelope.envelope()
     grant_id = envelope.read(Request, Request.payload_type, "The request").grant
     append_statement(broker, who, envelope, propose_request, action="request", subject=grant_id)
@@ -46,7 +48,7 @@ def request(broker: BrokerDep, who: SignedInDep, body: StatementIn) -> GrantView
 
 
 @router.post("/explain", summary="What policy would say about a request; nothing is asked")
-def explain(broker: BrokerDep, who: SignedInDep, body: ExplainIn) -> ExplainView:
+def explain(broker: BrokerDep, who: SignedInDep, body: ExplainIn) -> ExplainedOut:
     with broker.ledger.reading() as (state, now):
         request = Request(
             origin=state.genesis.origin,
@@ -58,7 +60,7 @@ def explain(broker: BrokerDep, who: SignedInDep, body: ExplainIn) -> ExplainView
             reason="A dry run",
             seat=new_id("session").replace("_", ":"),
         )
-        return ExplainView.of(explain_request(state, request, now))
+        return explained(explain_request(state, request, now))
 
 
 @router.get("", summary="The grants that you asked for, decide or look after")
@@ -66,22 +68,22 @@ def grants(
     broker: BrokerDep,
     who: SignedInDep,
     state: Annotated[Literal["pending", "scheduled", "active", "ended"] | None, Query()] = None,
-) -> list[GrantView]:
+) -> list[GrantOut]:
     with broker.ledger.reading() as (folded, now):
         return [
-            GrantView.of(folded, grant, now)
+            grant_view(folded, grant, now)
             for grant in folded.grants.values()
             if sees_grant(who, folded, grant.id) and state in (None, grant.state(now))
         ]
 
 
 @router.get("/{grant_id}")
-def grant(broker: BrokerDep, who: SignedInDep, grant_id: GrantId) -> GrantView:
+def grant(broker: BrokerDep, who: SignedInDep, grant_id: GrantId) -> GrantOut:
     return _view(broker, who, grant_id)
 
 
 @router.post("/{grant_id}/approve", summary="Approve what another person asked for")
-def approve(broker: BrokerDep, who: SignedInDep, grant_id: GrantId, body: StatementIn) -> GrantView:
+def approve(broker: BrokerDep, who: SignedInDep, grant_id: GrantId, body: StatementIn) -> GrantOut:
     def propose(state: State, envelope: Envelope, now: datetime) -> Body:
         approved = propose_approval(state, envelope, now)
         return GrantApproved(
@@ -92,7 +94,7 @@ def approve(broker: BrokerDep, who: SignedInDep, grant_id: GrantId, body: Statem
 
 
 @router.post("/{grant_id}/bind", summary="A kernel takes the seat")
-def bind(broker: BrokerDep, who: SignedInDep, grant_id: GrantId, body: StatementIn) -> GrantView:
+def bind(broker: BrokerDep, who: SignedInDep, grant_id: GrantId, body: StatementIn) -> GrantOut:
     return _act(broker, who, grant_id, body, propose_binding, "bind")
 
 
@@ -135,7 +137,7 @@ def decide(
     grant_id: GrantId,
     decision: Literal["deny", "withdraw", "return", "revoke"],
     body: StatementIn,
-) -> GrantView:
+) -> GrantOut:
     envelope = body.envelope.envelope()
     if envelope.read(Decision, Decision.payload_type, "The decision").action != decision:
         raise MalformedError("The path and the decision differ.", code="decision-differs")
@@ -149,7 +151,7 @@ def _act(
     body: StatementIn,
     propose: Propose,
     action: str,
-) -> GrantView:
+) -> GrantOut:
     envelope = body.envelope.envelope()
     require_about(envelope, grant_id)
     with broker.ledger.reading() as (state, _):
@@ -158,10 +160,10 @@ def _act(
     return _view(broker, who, grant_id)
 
 
-def _view(broker: Broker, who: SignedIn, grant_id: str) -> GrantView:
+def _view(broker: Broker, who: SignedIn, grant_id: str) -> GrantOut:
     with broker.ledger.reading() as (state, now):
         found = state.grant(grant_id if sees_grant(who, state, grant_id) else "of another")
-        return GrantView.of(state, found, now)
+        return grant_view(state, found, now)
 
 
 def _own(state: State, who: SignedIn, grant_id: str) -> Grant:
