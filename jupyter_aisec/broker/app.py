@@ -20,6 +20,7 @@ from jupyter_aisec.broker.routes import (
     grants,
     health,
     ledger,
+    outputs,
     people,
     policy,
     runs,
@@ -68,7 +69,7 @@ def make_app(broker: Broker) -> FastAPI:
     app.state.broker = broker
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # as FastAPI documents it
     add_problem_handlers(app)
-    for routes in (people, artifacts, grants, runs, policy, ledger, events, health):
+    for routes in (people, artifacts, grants, outputs, runs, policy, ledger, events, health):
         app.include_router(routes.router)
     app.add_middleware(BodyLimit)
     app.add_middleware(NoTraces)

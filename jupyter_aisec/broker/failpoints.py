@@ -29,6 +29,8 @@ FAILPOINTS: Final[Mapping[str, str]] = {
     "outside.file-written": "the new outside copy lies beside the old one, not yet renamed",
     "keys.encrypted": "the data keys of a release are encrypted; nothing is logged",
     "keys.released": "a key release is logged; the reply is not sent",
+    "output.encrypted": "the content key of an output is encrypted; nothing is logged",
+    "output.released": "an output's release is logged; the reply is not sent",
     "artifact.wrapped": "the data keys of a new version are wrapped; nothing is logged",
     "run.signed": "a run's statement is signed; nothing is logged",
     "run.bundled": "a run's bundle is made; the transaction is not open yet",

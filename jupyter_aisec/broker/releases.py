@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from datetime import datetime
+from typing import TypeVar
 
 from jupyter_aisec.broker.failpoints import failpoint
 from jupyter_aisec.broker.kernel_requests import KernelRequest
@@ -18,22 +20,24 @@ from jupyter_aisec.broker.schemas import KeysIn
 from jupyter_aisec.broker.service import Broker
 from jupyter_aisec.broker.views import ReleaseView, envelope_model
 from jupyter_aisec.errors import TamperedError
-from jupyter_aisec.grants.releases import find_version, propose_release
+from jupyter_aisec.grants.openings import find_version
+from jupyter_aisec.grants.releases import propose_release
 from jupyter_aisec.grants.state import State
 from jupyter_aisec.grants.statements import ReleaseStatement
-from jupyter_aisec.ledger.bodies import KeysReleased
+from jupyter_aisec.ledger.bodies import KeysReleased, OutputReleased
 from jupyter_aisec.people.canonical import canonical
 from jupyter_aisec.people.dsse import sign
 from jupyter_aisec.sealed.datakey import DataKey
 from jupyter_aisec.sealed.manifest import read_manifest
 from jupyter_aisec.sealed.release import release_info, seal_key
 
-__all__ = ["release_keys"]
+__all__ = ["release_keys", "release_once"]
+
+B = TypeVar("B", KeysReleased, OutputReleased)
 
 
 def release_keys(broker: Broker, grant_id: str, ask: KeysIn, signed: KernelRequest) -> ReleaseView:
     """The data keys that the kernel asks for, if promise P1 holds; else whatever it says."""
-    ledger = broker.ledger
     keys: dict[str, bytes] = {}
 
     def propose(state: State, now: datetime) -> KeysReleased:
@@ -52,20 +56,43 @@ def release_keys(broker: Broker, grant_id: str, ask: KeysIn, signed: KernelReque
         failpoint("keys.encrypted")
         return body
 
+    with broker.ledger.reading():
+        body, index = release_once(broker, signed, propose, action="keys", subject=grant_id)
+        failpoint("keys.released")
+        return _view(broker, body, index, keys)
+
+
+def release_once(
+    broker: Broker,
+    signed: KernelRequest,
+    propose: Callable[[State, datetime], B],
+    *,
+    action: str,
+    subject: str,
+) -> tuple[B, int]:
+    """What ``propose`` allowed, and the index of the entry that says so.
+
+    It is appended once for each action id; a repeat is only proposed again, at the time it
+    comes. ``action`` and ``subject`` name it where a refusal is kept.
+    """
+    ledger = broker.ledger
+    allowed: list[B] = []
+
+    def remember(state: State, now: datetime) -> B:
+        allowed.append(propose(state, now))
+        return allowed[0]
+
     with ledger.reading() as (state, _):
         ledger.check_stored()
         person = state.kernels[signed.kernel].person  # its signature was checked with its key
-        with broker.noting_refusals(person, "keys", grant_id):
-            recorded = state.actions.get(signed.action)
-            if recorded is None:
-                # Asked at the very time that the entry bears: a grant that ended is refused.
-                ledger.append(propose)
-                recorded = state.actions[signed.action]
-            else:
+        with broker.noting_refusals(person, action, subject):
+            if signed.action in state.actions:
                 with ledger.reading() as (_, now):  # the comparison above took its time
-                    propose(state, now)
-        failpoint("keys.released")
-        return _view(broker, recorded.body, recorded.index, keys)
+                    remember(state, now)
+            else:
+                # Asked at the very time that the entry bears: a grant that ended is refused.
+                ledger.append(remember)
+        return allowed[0], state.actions[signed.action].index
 
 
 def _key_ids(state: State, grant_id: str, ask: KeysIn) -> tuple[str, ...] | None:

@@ -12,6 +12,7 @@ from jupyter_aisec.errors import MalformedError
 from jupyter_aisec.grants.policy import MAX_POLICY
 from jupyter_aisec.people.dsse import Envelope, Signature
 from jupyter_aisec.sealed.manifest import MAX_FILES
+from jupyter_aisec.sealed.outputs import MAX_KEYS, OutputHeader, OutputKey
 
 __all__ = [
     "EndedIn",
@@ -19,6 +20,7 @@ __all__ = [
     "EnvelopeModel",
     "ExplainIn",
     "KeysIn",
+    "OutputIn",
     "PolicyIn",
     "RunIn",
     "SealedIn",
@@ -99,6 +101,37 @@ class KeysIn(Strict):
     version: int | None = Field(default=None, ge=1, le=2**31)
     files: list[Annotated[str, Field(max_length=1024)]] | None = Field(
         default=None, min_length=1, max_length=MAX_FILES
+    )
+
+
+class OutputKeyModel(Strict):
+    artifact: str = Field(min_length=1, max_length=200)
+    seal_id: str = Field(min_length=1, max_length=40)
+
+
+class OutputHeaderModel(Strict):
+    """What a notebook says of a sealed output; its ciphertext stays where it is."""
+
+    format: Literal["jupyter-aisec/output/v1"]
+    keys: list[OutputKeyModel] = Field(min_length=1, max_length=MAX_KEYS)
+    ciphertext_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    wrapped: Annotated[Base64, Field(max_length=200_000)]
+
+    def header(self) -> OutputHeader:
+        return OutputHeader(
+            format=self.format,
+            keys=tuple(OutputKey(artifact=one.artifact, seal_id=one.seal_id) for one in self.keys),
+            ciphertext_sha256=self.ciphertext_sha256,
+            wrapped=decode(self.wrapped),
+        )
+
+
+class OutputIn(Strict):
+    """Which saved output to open, and for each of its seal ids the grant to open it under."""
+
+    header: OutputHeaderModel
+    grants: dict[Annotated[str, Field(max_length=40)], Annotated[str, Field(max_length=40)]] = (
+        Field(max_length=MAX_KEYS)
     )
 
 

@@ -15,7 +15,7 @@ from jupyter_aisec.grants.catalog import ArtifactVersion
 from jupyter_aisec.grants.grant import Grant, GrantState
 from jupyter_aisec.grants.persons import admins_needed
 from jupyter_aisec.grants.state import State
-from jupyter_aisec.ledger.bodies import EndedWhy, Role, RunRecorded
+from jupyter_aisec.ledger.bodies import EndedWhy, OutputSource, Role, RunRecorded
 from jupyter_aisec.ledger.entry import Entry
 from jupyter_aisec.people.directory import Person
 from jupyter_aisec.people.dsse import Envelope
@@ -28,6 +28,8 @@ __all__ = [
     "FindingView",
     "LeaseView",
     "ListedView",
+    "OutputReleaseView",
+    "OutputSourceView",
     "PersonView",
     "PolicyView",
     "ReleaseView",
@@ -167,6 +169,34 @@ class ReleaseView(View):
 
     keys: dict[str, str]
     seal_id: str
+    entry: int
+    signature: EnvelopeModel
+    checkpoint: str
+
+
+class OutputSourceView(View):
+    """An artifact version that an output was made from, and the grant it was opened under."""
+
+    artifact: str
+    version: int
+    seal_id: str
+    grant: str
+
+    @classmethod
+    def of(cls, source: OutputSource) -> OutputSourceView:
+        return cls(
+            artifact=source.artifact,
+            version=source.version,
+            seal_id=source.seal_id,
+            grant=source.grant,
+        )
+
+
+class OutputReleaseView(View):
+    """An output's content key, encrypted to the bound kernel; the broker signs for it."""
+
+    key: str
+    sources: list[OutputSourceView]
     entry: int
     signature: EnvelopeModel
     checkpoint: str

@@ -12,6 +12,7 @@ from jupyter_aisec.grants.decide import Facts, Refusal, decide
 from jupyter_aisec.grants.decisions import propose_decision, propose_refusal
 from jupyter_aisec.grants.enrolments import propose_enrolment, propose_login, propose_revocation
 from jupyter_aisec.grants.grant import Approved, Bound, Ended, Grant, GrantState
+from jupyter_aisec.grants.output_releases import propose_output_release
 from jupyter_aisec.grants.persons import propose_invitation, propose_removal
 from jupyter_aisec.grants.policies import make_genesis, policy_sha256, propose_policy
 from jupyter_aisec.grants.policy import DEFAULT_POLICY_TEXT, Policy, Rule, parse_policy
@@ -55,6 +56,7 @@ __all__ = [
     "propose_enrolment",
     "propose_invitation",
     "propose_login",
+    "propose_output_release",
     "propose_policy",
     "propose_refusal",
     "propose_release",

@@ -1,10 +1,4 @@
-"""Releasing data keys to a kernel: promise P1 in one place.
-
-No data key leaves unless the whole ledger shows, at that moment: a requester who may ask;
-as many distinct approvers as the policy demanded, none of them the requester, each
-signature valid; the window open; nothing that ended it; and the asking key bound to the
-seat, by a signature whose key was not revoked since.
-"""
+"""Releasing the data keys of an artifact version to a kernel, if promise P1 holds."""
 
 from __future__ import annotations
 
@@ -12,18 +6,20 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from jupyter_aisec.errors import ConflictError, IdentityError, NotFoundError, RefusedError
-from jupyter_aisec.grants.approvals import ended_error
-from jupyter_aisec.grants.catalog import ArtifactVersion
-from jupyter_aisec.grants.grant import Grant
-from jupyter_aisec.grants.names import check_digest, check_id, split_reference
-from jupyter_aisec.grants.signed import valid_key
+from jupyter_aisec.errors import NotFoundError
+from jupyter_aisec.grants.openings import (
+    action_reused,
+    check_action,
+    check_opening,
+    find_version,
+    verify_statements,
+)
 from jupyter_aisec.ledger.bodies import KeysReleased
 
 if TYPE_CHECKING:
     from jupyter_aisec.grants.state import State
 
-__all__ = ["check_released", "find_version", "propose_release"]
+__all__ = ["check_released", "propose_release"]
 
 
 def propose_release(
@@ -47,12 +43,12 @@ def propose_release(
     recorded = state.actions.get(action)
     if recorded is not None:
         body = recorded.body
-        if (body.grant, body.kernel, body.request_sha256) != (grant, kernel, request_sha256):
-            raise ConflictError(
-                "This action id was used for another request.",
-                next="Every request makes an id of its own.",
-                code="action-reused",
-            )
+        asked = (grant, kernel, request_sha256)
+        if (
+            not isinstance(body, KeysReleased)
+            or (body.grant, body.kernel, body.request_sha256) != asked
+        ):
+            raise action_reused()
     else:
         found = find_version(state, state.grant(grant), artifact, version)
         body = KeysReleased(
@@ -70,87 +66,30 @@ def propose_release(
         check_released(state, body, state.time(now))
     else:
         _check_p1(state, body, state.time(now))
-    for signed in state.grant(grant).statements():
-        state.verify_once(signed)
+    verify_statements(state, grant)
     return body
 
 
 def check_released(state: State, body: KeysReleased, at: datetime) -> None:
     """That the release may be recorded at ``at``, under an action id that is new."""
-    check_id(body.action, "action")
-    check_digest(body.request_sha256, "The digest of the request")
-    if body.action in state.actions:
-        raise ConflictError("This action id was used before.", code="action-reused")
+    check_action(state, body.action, body.request_sha256)
     _check_p1(state, body, at)
 
 
 def _check_p1(state: State, body: KeysReleased, at: datetime) -> None:
-    """The rule itself. Approvals were counted and checked one by one as they were recorded."""
-    grant = state.grant(body.grant)
-    _check_window(grant, at)
-    _check_kernel(state, grant, body.kernel)
-    version = find_version(state, grant, body.artifact, body.version)
-    labels = grant.labels[body.artifact]
-    if new := sorted(version.labels - labels):
-        raise RefusedError(
-            f"{body.artifact} version {version.version} carries labels that nobody was asked "
-            f"about: {', '.join(new)}.",
-            next="Ask again: `aisec grant request` puts them before the approvers.",
-            code="labels-new",
-        )
-    if (body.seal_id, body.approvals) != (version.seal_id, grant.terms.approvals):
-        raise RefusedError("The release is not what the grant allows.", code="release-differs")
+    version = check_opening(
+        state,
+        grant=body.grant,
+        artifact=body.artifact,
+        version=body.version,
+        seal_id=body.seal_id,
+        approvals=body.approvals,
+        kernel=body.kernel,
+        at=at,
+    )
     if not body.key_ids or not set(body.key_ids) <= set(version.key_ids):
         raise NotFoundError(
             f"{body.artifact} version {version.version} has no such data keys.",
             next=f"`aisec artifact show {body.artifact}` shows its files.",
             code="key-id-unknown",
         )
-
-
-def _check_window(grant: Grant, at: datetime) -> None:
-    state = grant.state(at)
-    if state == "ended":
-        raise ended_error(grant, at)
-    if state != "active":
-        raise RefusedError(
-            f"{grant.id} is {state}, not active.",
-            next=f"`aisec grant show {grant.id}` says what it waits for.",
-            code="grant-not-active",
-        )
-
-
-def _check_kernel(state: State, grant: Grant, kernel: str) -> None:
-    seat = grant.seat
-    if seat is None or seat.kernel != kernel:
-        raise IdentityError(
-            f"This kernel does not hold the seat of {grant.id}.",
-            next="A kernel that started again binds again: `%grant show` does it.",
-            code="kernel-not-bound",
-        )
-    # A key that was stolen and revoked takes every seat it took with it.
-    for key in seat.signed.keys:
-        valid_key(state, grant.person, key.key_id)
-
-
-def find_version(state: State, grant: Grant, artifact: str, version: int | None) -> ArtifactVersion:
-    """The version asked for, or the last one that the grant covers; raises RefusedError."""
-    pinned = [
-        split_reference(one)[1] for one in grant.artifacts if split_reference(one)[0] == artifact
-    ]
-    if not pinned:
-        raise RefusedError(
-            f"{grant.id} does not cover {artifact[:140]}.",
-            next=f"It covers {', '.join(grant.artifacts)}.",
-            code="artifact-not-granted",
-        )
-    if version is None and None not in pinned:
-        version = max(one for one in pinned if one is not None)
-    found = state.catalog.find(artifact, version)
-    if not grant.allows(artifact, found.version):
-        raise RefusedError(
-            f"{grant.id} does not cover {artifact} version {found.version}.",
-            next=f"It covers {', '.join(grant.artifacts)}.",
-            code="artifact-not-granted",
-        )
-    return found

@@ -20,6 +20,7 @@ from jupyter_aisec.grants import (
     bindings,
     decisions,
     enrolments,
+    output_releases,
     persons,
     policies,
     releases,
@@ -80,7 +81,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     """A release under its action id, and the entry that holds it."""
 
     index: int
-    body: bodies.KeysReleased
+    body: bodies.KeysReleased | bodies.OutputReleased
 
 
 class State:
@@ -297,9 +298,18 @@ class State:
         )
 
     def _keys_released(self, body: bodies.KeysReleased, found: object, at: datetime) -> None:
+        self._released(body, [body.seal_id])
+
+    def _output_released(self, body: bodies.OutputReleased, found: object, at: datetime) -> None:
+        self._released(body, [source.seal_id for source in body.sources])
+
+    def _released(
+        self, body: bodies.KeysReleased | bodies.OutputReleased, seal_ids: Iterable[str]
+    ) -> None:
+        """The kernel has opened these from now on: their labels flow."""
         self.actions[body.action] = Recorded(index=self.size, body=body)
         kernel = self.kernels[body.kernel]
-        opened = tuple(dict.fromkeys((*kernel.opened, body.seal_id)))
+        opened = tuple(dict.fromkeys((*kernel.opened, *seal_ids)))
         self.kernels[body.kernel] = msgspec.structs.replace(kernel, opened=opened)
 
     def _ending_confirmed(self, body: bodies.EndingConfirmed, found: object, at: datetime) -> None:
@@ -356,6 +366,7 @@ _RULES: dict[type[Body], tuple[_Check, _Record]] = {
     bodies.GrantRevoked: (decisions.check_decided, State._grant_ended),
     bodies.SeatBound: (bindings.check_bound, State._seat_bound),
     bodies.KeysReleased: (releases.check_released, State._keys_released),
+    bodies.OutputReleased: (output_releases.check_output_released, State._output_released),
     bodies.EndingConfirmed: (bindings.check_ending, State._ending_confirmed),
     bodies.RunRecorded: (artifacts.check_run, State._run_recorded),
     bodies.ActionRefused: (decisions.check_refused, State._action_refused),

@@ -128,3 +128,15 @@ class ReleaseStatement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     seal_id: str
     kernel: str
     keys_sha256: str  # of the canonical JSON of the encrypted keys
+
+
+class OutputReleaseStatement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the broker signs over each release of an output's content key."""
+
+    payload_type: ClassVar[str] = "application/vnd.jupyter-aisec.output-release+json"
+
+    entry: int  # the index of the ledger entry that logged it
+    action: str
+    ciphertext_sha256: str  # of the output
+    kernel: str
+    key_sha256: str  # of the encrypted content key

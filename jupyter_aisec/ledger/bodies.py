@@ -164,6 +164,26 @@ class KeysReleased(Body, frozen=True, kw_only=True):
     approvals: int  # how many approvals the rules demanded: zero is said aloud
 
 
+class OutputSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An artifact version that an output was made from, and the grant it is opened under."""
+
+    artifact: str
+    version: int
+    seal_id: str
+    grant: str
+    approvals: int  # how many approvals the rules demanded
+
+
+class OutputReleased(Body, frozen=True, kw_only=True):
+    """The content key of one saved output, encrypted to one bound kernel."""
+
+    action: str  # the kernel's unique action id
+    request_sha256: str  # of the request's content: a repeat must be equal
+    kernel: str  # key id of the bound signing key
+    ciphertext_sha256: str  # of the output
+    sources: tuple[OutputSource, ...]  # every key of the output's header, in its order
+
+
 class EndingConfirmed(Body, frozen=True, kw_only=True):
     """The keeper (or the kernel itself) confirmed that keys and buffers are gone."""
 
@@ -212,6 +232,7 @@ ENTRY_TYPES: dict[str, type[Body]] = {
     "grant.revoked": GrantRevoked,
     "seat.bound": SeatBound,
     "keys.released": KeysReleased,
+    "output.released": OutputReleased,
     "ending.confirmed": EndingConfirmed,
     "run.recorded": RunRecorded,
     "action.refused": ActionRefused,

@@ -17,7 +17,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -25,9 +25,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from jupyter_aisec.errors import MalformedError, SealBrokenError, WrongKeyError
 from jupyter_aisec.people.canonical import canonical, parse_canonical
-from jupyter_aisec.sealed.release import ReleaseKey, seal_key
+from jupyter_aisec.sealed.release import SEALED_OVERHEAD, ReleaseKey, seal_key
+
+if TYPE_CHECKING:
+    from cryptography.utils import Buffer
 
 __all__ = [
+    "MAX_KEYS",
     "MIME_TYPE",
     "OutputHeader",
     "OutputKey",
@@ -41,8 +45,11 @@ __all__ = [
 
 MIME_TYPE = "application/vnd.jupyter-aisec.sealed+json"
 FORMAT = "jupyter-aisec/output/v1"
+MAX_KEYS = 100  # of an output that is opened; sealing knows no limit
+_KEY_SIZE = 32  # bytes: a content key
 _KEPT = 4096  # outputs whose ciphertext is remembered
 _SEALED = 65_536  # sealed outputs that are known by their digest
+_AGAIN = "Take the notebook from a backup, or run the cell again."
 # Each content key encrypts one output once, so its nonce need not be chosen.
 _NONCE = bytes(12)
 
@@ -79,7 +86,7 @@ def seal_output(output: Mapping[str, Any], recipients: Mapping[OutputKey, bytes]
     """
     if not recipients:
         raise ValueError("an output is sealed to the output key of at least one artifact")
-    content_key = os.urandom(32)
+    content_key = os.urandom(_KEY_SIZE)
     ciphertext = AESGCM(content_key).encrypt(_NONCE, _plain(output), None)
     digest = hashlib.sha256(ciphertext).hexdigest()
     keys = tuple(sorted(recipients))
@@ -97,8 +104,9 @@ def _shown(sealed: SealedOutput) -> dict[str, Any]:
         "output_type": "display_data",
         "data": {
             MIME_TYPE: msgspec.to_builtins(sealed),
-            "text/plain": f"Sealed output, made from {names}. "
-            "Open this notebook in a secure kernel with a grant for it.",
+            "text/plain": f"Sealed output, made from {names}. To see it, open this notebook in "
+            f'JupyterLab with the kernel "Python 3 (secure)" and a grant for {names}, and press '
+            "Show.",
         },
         "metadata": {},
     }
@@ -117,20 +125,43 @@ def unwrap_content_key(
 ) -> bytes:
     """The content key of one output, from the private output keys of all its artifacts.
 
-    Raises WrongKeyError or SealBrokenError (see :meth:`~.release.ReleaseKey.open`).
+    Each layer is bound to its artifact, its place and the ciphertext, and takes a fixed number
+    of bytes: no layer of one output passes for another's, or for a content key.
+
+    Raises MalformedError for a header of another size, WrongKeyError (``output-header-changed``)
+    for one that does not open.
     """
+    keys = header.keys
+    size = _KEY_SIZE + len(keys) * SEALED_OVERHEAD
+    if not 1 <= len(keys) <= MAX_KEYS or len(header.wrapped) != size:
+        raise MalformedError(
+            "The header of a sealed output is not of its size.",
+            next=_AGAIN,
+            code="output-malformed",
+        )
     wrapped = header.wrapped
-    for layer, key in reversed(list(enumerate(header.keys))):
-        wrapped = private_key(key).open(wrapped, _info(key, layer, header.ciphertext_sha256))
+    try:
+        for layer, key in reversed(list(enumerate(keys))):
+            wrapped = private_key(key).open(wrapped, _info(key, layer, header.ciphertext_sha256))
+    except WrongKeyError:
+        raise WrongKeyError(
+            "The header of a sealed output was changed: its content key does not unwrap.",
+            next=_AGAIN,
+            code="output-header-changed",
+        ) from None
     return wrapped
 
 
-def open_output(sealed: SealedOutput, content_key: bytes) -> dict[str, Any]:
-    """The output as it was. Raises WrongKeyError, or SealBrokenError if it was changed."""
+def open_output(sealed: SealedOutput, content_key: Buffer) -> dict[str, Any]:
+    """The output as it was: a stream, a display, a result or an error (nbformat 4).
+
+    Anybody can seal to a public key, so what comes out is nothing to trust or to run.
+    Raises WrongKeyError, SealBrokenError if it was changed, MalformedError if it is no output.
+    """
     if hashlib.sha256(sealed.ciphertext).hexdigest() != sealed.header.ciphertext_sha256:
         raise SealBrokenError(
             "A sealed output was changed.",
-            next="Take the notebook from a backup, or run the cell again.",
+            next=_AGAIN,
             code="output-changed",
         )
     try:
@@ -152,15 +183,41 @@ def _plain(value: Any) -> bytes:
         raise MalformedError(f"This output is not JSON: {error}.") from error
 
 
+class _Stream(msgspec.Struct, tag_field="output_type", tag="stream"):
+    name: Literal["stdout", "stderr"]
+    text: str | list[str]
+
+
+class _Display(msgspec.Struct, tag_field="output_type", tag="display_data"):
+    data: dict[str, Any]
+    metadata: dict[str, Any]
+
+
+class _Result(msgspec.Struct, tag_field="output_type", tag="execute_result"):
+    data: dict[str, Any]
+    metadata: dict[str, Any]
+    execution_count: int | None
+
+
+class _Error(msgspec.Struct, tag_field="output_type", tag="error"):
+    ename: str
+    evalue: str
+    traceback: list[str]
+
+
 def _read_plain(data: bytes) -> dict[str, Any]:
-    """The inverse. Anybody can seal to a public key, so this trusts nothing."""
+    """The inverse, with no more than an output of its type has."""
     try:
         output = json.loads(data.decode("ascii"))
-    except (ValueError, RecursionError) as error:
-        raise MalformedError(f"A sealed output cannot be read: {error}.") from error
-    if not isinstance(output, dict):
-        raise MalformedError("A sealed output holds no output.", code="output-malformed")
-    return output
+        found = msgspec.convert(output, _Stream | _Display | _Result | _Error)
+    except (ValueError, RecursionError, msgspec.ValidationError) as error:
+        # Its text may quote the output.
+        raise MalformedError(
+            f"What was sealed is not an output ({type(error).__name__}).",
+            next="Run the cell again.",
+            code="output-unreadable",
+        ) from None
+    return {name: output[name] for name in ("output_type", *found.__struct_fields__)}
 
 
 class OutputSealer:

@@ -31,6 +31,7 @@ __all__ = [
     "SEALED_OVERHEAD",
     "ReleaseKey",
     "deposit_info",
+    "output_release_info",
     "release_info",
     "seal_key",
 ]
@@ -59,6 +60,13 @@ def release_info(*, grant: str, artifact: str, seal_id: str, key_id: str, kernel
 def deposit_info(*, seal_id: str, key_id: str) -> bytes:
     """What a new key sent to the broker is bound to; an output key's id is ``"output"``."""
     return canonical({"key_id": key_id, "purpose": "seal", "seal_id": seal_id})
+
+
+def output_release_info(*, ciphertext_sha256: str, kernel: str) -> bytes:
+    """What the content key of an output, released to a kernel, is bound to."""
+    return canonical(
+        {"ciphertext_sha256": ciphertext_sha256, "kernel": kernel, "purpose": "output-release"}
+    )
 
 
 def seal_key(secret: Buffer, recipient: bytes, info: bytes) -> bytes:

@@ -27,13 +27,16 @@ from jupyter_aisec.ids import new_id
 from jupyter_aisec.ledger.entry import Entry
 from jupyter_aisec.ledger.merkle import Tree
 from tests.broker.world import (
+    SHOWN,
     Api,
     BrokerProcess,
     Kernel,
     Site,
     ok,
     open_release,
+    open_saved,
     run_body,
+    saved_output,
     seal,
 )
 
@@ -65,6 +68,8 @@ class Walk:
         self.sealed = seal("dataset/digits", site.keys["researcher"])
         self.output = seal("weights/net", self.kernel.key, parents=(self.sealed.manifest.seal_id,))
         self.action = new_id("action")
+        self.saved = saved_output(self.sealed)
+        self.opening = new_id("action")
         self.tokens: dict[str, str] = {}
         self.made: dict[str, Any] = {}
         self.acknowledged: list[tuple[int, bytes]] = []  # ledger sizes and roots seen
@@ -80,6 +85,7 @@ class Walk:
             self.approve,
             self.bind,
             self.release,
+            self.open_output,
             self.seal_output,
             self.record,
             self.give_back,
@@ -113,6 +119,10 @@ class Walk:
         keys = open_release(answer, grant, "dataset/digits", self.kernel)
         assert list(keys.values()) == [self.sealed.data_key]
         self.answers["release"] = answer["entry"]
+
+    def open_output(self, api: Api) -> Any:
+        answer = ok(api.open(self.saved, [self.view["id"]], self.kernel, action=self.opening))
+        assert open_saved(answer, self.saved, self.kernel) == SHOWN
 
     def seal_output(self, api: Api) -> Any:
         body = self.once(

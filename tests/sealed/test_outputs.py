@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 
+import msgspec
 import nbformat
 import pytest
 
@@ -189,3 +190,84 @@ def test_what_lay_on_the_disk_is_kept_as_it_is(monkeypatch):
     monkeypatch.setattr(o, "_SEALED", 1)
     sealer.adopt(o.seal_output(OUTPUTS["error"], PUBLIC))
     assert sealer.seal(genuine, PUBLIC) != genuine  # remembered no longer
+
+
+HEADER = o.read_output(bundle_of(o.seal_output(OUTPUTS["stream"], PUBLIC))).header
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"wrapped": HEADER.wrapped[:-1]},
+        {"wrapped": HEADER.wrapped + b"\0"},
+        {"keys": HEADER.keys[:1]},
+        {"keys": HEADER.keys * 2},
+        {"keys": ()},
+        {"keys": HEADER.keys * 51, "wrapped": bytes(32 + 102 * o.SEALED_OVERHEAD)},
+    ],
+    ids=["cut", "longer", "a key less", "keys twice", "no key", "too many"],
+)
+def test_a_header_of_another_size_is_not_unwrapped(changes):
+    def never(key: o.OutputKey) -> ReleaseKey:
+        raise AssertionError
+
+    with pytest.raises(MalformedError) as caught:
+        o.unwrap_content_key(msgspec.structs.replace(HEADER, **changes), never)
+    assert caught.value.code == "output-malformed"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"wrapped": bytes(len(HEADER.wrapped))},
+        {"keys": HEADER.keys[::-1]},
+        {"keys": (HEADER.keys[1], HEADER.keys[1])},
+        {"keys": (msgspec.structs.replace(HEADER.keys[0], artifact="dataset/x"), HEADER.keys[1])},
+        {"ciphertext_sha256": "0" * 64},
+    ],
+    ids=["wrapped", "order", "one key twice", "another artifact", "another ciphertext"],
+)
+def test_a_changed_header_gives_no_key(changes):
+    by_seal_id = {key.seal_id: private for key, private in KEYS.items()}
+    with pytest.raises(WrongKeyError) as caught:
+        o.unwrap_content_key(
+            msgspec.structs.replace(HEADER, **changes), lambda key: by_seal_id[key.seal_id]
+        )
+    assert caught.value.code == "output-header-changed"
+
+
+def test_who_holds_the_outer_key_alone_gets_nothing_that_is_wrapped_within():
+    """One key's layer is never as long as a content key, so none is given out as one."""
+    outer = HEADER.keys[-1]
+    alone = msgspec.structs.replace(HEADER, keys=(outer,))
+    with pytest.raises(MalformedError):
+        o.unwrap_content_key(alone, KEYS.__getitem__)
+    fitting = msgspec.structs.replace(alone, wrapped=HEADER.wrapped[: 32 + o.SEALED_OVERHEAD])
+    with pytest.raises(WrongKeyError):
+        o.unwrap_content_key(fitting, KEYS.__getitem__)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        {"output_type": "execute_input", "code": "1"},
+        {"output_type": "display_data", "data": "text", "metadata": {}},
+        {"output_type": "display_data", "data": {}},
+        {"output_type": "execute_result", "data": {}, "metadata": {}, "execution_count": "1"},
+        {"output_type": "stream", "name": "stdin", "text": ""},
+        {"output_type": "error", "ename": "E", "evalue": "e", "traceback": "text"},
+        {"data": {}},
+    ],
+    ids=["type", "data", "no metadata", "count", "stream", "traceback", "no type"],
+)
+def test_only_what_an_output_can_be_comes_out(output):
+    sealed = o.read_output(bundle_of(o.seal_output(output, PUBLIC)))
+    with pytest.raises(MalformedError) as caught:
+        o.open_output(sealed, o.unwrap_content_key(sealed.header, KEYS.__getitem__))
+    assert caught.value.code == "output-unreadable"
+
+
+def test_nothing_beside_the_fields_of_an_output_comes_out():
+    sealed = o.read_output(bundle_of(o.seal_output({**OUTPUTS["error"], "more": 1}, PUBLIC)))
+    content_key = o.unwrap_content_key(sealed.header, KEYS.__getitem__)
+    assert o.open_output(sealed, content_key) == OUTPUTS["error"]

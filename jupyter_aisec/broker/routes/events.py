@@ -14,7 +14,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from jupyter_aisec.broker.identity import BrokerDep, SignedInDep, sees_grant, signed_in
-from jupyter_aisec.broker.routes.ledger import grant_of
+from jupyter_aisec.broker.routes.ledger import grants_of
 from jupyter_aisec.broker.service import Broker
 from jupyter_aisec.errors import AisecError, RefusedError
 
@@ -116,7 +116,7 @@ def _since(broker: Broker, session: str, index: int) -> tuple[list[dict[str, Any
         who = signed_in(state, session, now)
         entries = broker.ledger.entries[index:]
         return [
-            {"index": entry.index, "at": entry.at, "type": entry.type, "grant": grant}
+            {"index": entry.index, "at": entry.at, "type": entry.type, "grant": seen[0]}
             for entry in entries
-            if (grant := grant_of(entry)) and sees_grant(who, state, grant)
+            if (seen := [one for one in grants_of(entry) if sees_grant(who, state, one)])
         ], max(index, len(broker.ledger.entries))

@@ -17,6 +17,7 @@ from jupyter_aisec.broker.views import (
     TrustView,
 )
 from jupyter_aisec.errors import NotFoundError, ProofError
+from jupyter_aisec.ledger.bodies import OutputReleased
 from jupyter_aisec.ledger.entry import Entry
 from jupyter_aisec.ledger.tiles import TILE_WIDTH, entry_bundle, parse_tile_path, tile_hashes
 
@@ -87,7 +88,9 @@ def entries(
     with broker.ledger.reading() as (state, _):
         chosen = broker.ledger.entries[start : min(end or 2**53, start + _MAX_ENTRIES)]
         seen = [
-            entry for entry in chosen if everything or sees_grant(who, state, grant_of(entry) or "")
+            entry
+            for entry in chosen
+            if everything or any(sees_grant(who, state, grant) for grant in grants_of(entry))
         ]
     sizes = accumulate(len(entry.body) for entry in seen)
     fitting = sum(1 for _ in takewhile(lambda size: size <= _MAX_BYTES, sizes))
@@ -111,8 +114,10 @@ def audit(broker: BrokerDep, who: SignedInDep) -> AuditView:
         )
 
 
-def grant_of(entry: Entry) -> str | None:
-    """The grant that an entry is about."""
+def grants_of(entry: Entry) -> tuple[str, ...]:
+    """The grants that an entry is about: one, or those that an output was opened under."""
     body = entry.content()
+    if isinstance(body, OutputReleased):
+        return tuple(dict.fromkeys(source.grant for source in body.sources))
     grant = getattr(body, "grant", None) or getattr(body, "subject", None)
-    return grant if isinstance(grant, str) else None
+    return (grant,) if isinstance(grant, str) else ()
