@@ -45,9 +45,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
 def sign_checkpoint(checkpoint: Checkpoint, signer: NoteSigner) -> str:
     """The checkpoint as a signed note, under the log's key."""
     _check_origin(checkpoint.origin, signer.name)
-    note = sign_note(checkpoint.text, signer)
     parse_checkpoint(checkpoint.text)  # never sign what nobody could open
-    return note
+    return sign_note(checkpoint.text, signer)
 
 
 def open_checkpoint(note: str, verifier_key: str) -> Checkpoint:

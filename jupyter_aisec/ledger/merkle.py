@@ -68,12 +68,6 @@ class Tree:
             self._levels[level + 1] += hashlib.sha256(b"\x01" + pair).digest()
             level, rest = level + 1, rest >> 1
 
-    def truncate(self, size: int) -> None:
-        """Forget the leaves from ``size`` on: a batch whose commit failed."""
-        self._check_size(size)
-        for level, hashes in enumerate(self._levels):
-            del hashes[(size >> level) * HASH_SIZE :]
-
     def subtree(self, level: int, index: int) -> bytes:
         """The hash of the ``index``-th complete subtree of ``2**level`` leaves."""
         start = index * HASH_SIZE

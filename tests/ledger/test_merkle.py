@@ -226,17 +226,6 @@ def test_a_hash_of_another_length_is_refused() -> None:
         tree.append(b"short")
 
 
-@pytest.mark.parametrize("size", range(35))
-def test_truncating_is_as_if_the_leaves_had_never_been_appended(size: int) -> None:
-    hashes = _hashes(40)
-    tree = Tree(hashes[:34])
-    tree.truncate(size)
-    assert tree.root() == root_of(hashes[:size])
-    for hash_ in hashes[size:]:
-        tree.append(hash_)
-    assert tree.root() == root_of(hashes)
-
-
 def test_what_a_tree_does_not_have_is_refused_by_name() -> None:
     tree = Tree(_hashes(5))
     questions = [
@@ -251,7 +240,6 @@ def test_what_a_tree_does_not_have_is_refused_by_name() -> None:
         lambda: tree.subtree(2, 1),
         lambda: tree.subtree(9, 0),
         lambda: tree.subtree(0, -1),
-        lambda: tree.truncate(6),
         lambda: verify_inclusion(b"", 5, 5, (), b""),
         lambda: verify_inclusion(b"", -1, 5, (), b""),
         lambda: verify_consistency(3, b"", 2, b"", ()),
