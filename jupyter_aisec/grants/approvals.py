@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,6 +14,7 @@ from jupyter_aisec.grants.requests import MAX_TEXT
 from jupyter_aisec.grants.signed import Signed, read_signed, without_signature
 from jupyter_aisec.grants.statements import Approval
 from jupyter_aisec.ledger.bodies import GrantApproved
+from jupyter_aisec.ledger.checkpoint import Checkpoint
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.times import format_duration
 
@@ -59,6 +58,10 @@ def check_approved(state: State, body: GrantApproved, at: datetime) -> Signed[Ap
     _check_open(grant, at)
     _check_seen(state, grant, approval)
     _check_not_wider(grant, approval)
+    if len(approval.comment) > MAX_TEXT:
+        raise MalformedError(
+            f"A comment has at most {MAX_TEXT} characters.", code="comment-too-long"
+        )
     for reference in approval.artifacts:
         state.catalog.find(*split_reference(reference))
     return signed
@@ -130,16 +133,16 @@ def _check_seen(state: State, grant: Grant, approval: Approval) -> None:
             next="If the policy changed, the request must be made again.",
             code="policy-changed",
         )
-    size, root = _parse_checkpoint(approval.checkpoint)
-    if size > state.size:
+    seen = _read_checkpoint(state, approval.checkpoint)
+    if seen.size > state.size:
         raise LedgerError(
-            f"The approver saw a ledger of {size} entries, and there are {state.size}.",
+            f"The approver saw a ledger of {seen.size} entries, and there are {state.size}.",
             next="Entries were lost, or hidden from one of you: `aisec audit verify`.",
             code="checkpoint-ahead",
         )
-    if root != state.tree.root(size):
+    if seen.root != state.tree.root(seen.size):
         raise LedgerError(
-            f"The approver saw another ledger: its first {size} entries were not these.",
+            f"The approver saw another ledger: its first {seen.size} entries were not these.",
             next="Entries were changed, or hidden from one of you: `aisec audit verify`.",
             code="checkpoint-differs",
         )
@@ -147,12 +150,12 @@ def _check_seen(state: State, grant: Grant, approval: Approval) -> None:
 
 def _check_not_wider(grant: Grant, approval: Approval) -> None:
     check_references(approval.artifacts)
-    asked = grant.request
-    common = narrow(asked.artifacts, approval.artifacts)
-    if set(approval.artifacts) != common or not 1 <= approval.seconds <= asked.seconds:
+    request = grant.request
+    common = narrow(request.artifacts, approval.artifacts)
+    if set(approval.artifacts) != common or not 1 <= approval.seconds <= request.seconds:
         raise RefusedError(
             "An approval may narrow what was asked, never widen it.",
-            next=f"Asked were {', '.join(asked.artifacts)} for {asked.seconds} s.",
+            next=f"Asked were {', '.join(request.artifacts)} for {request.seconds} s.",
             code="approval-widens",
         )
     if not narrow(grant.artifacts, approval.artifacts):
@@ -161,21 +164,13 @@ def _check_not_wider(grant: Grant, approval: Approval) -> None:
             next="Deny it, or approve something that the others approved.",
             code="approval-empties",
         )
-    if len(approval.comment) > MAX_TEXT:
-        raise MalformedError(
-            f"A comment has at most {MAX_TEXT} characters.", code="comment-too-long"
-        )
 
 
-def _parse_checkpoint(text: str) -> tuple[int, bytes]:
-    """``"<size>:<root, base64>"``, as :attr:`Checkpoint.brief` writes it."""
-    size, _, root = text.partition(":")
+def _read_checkpoint(state: State, brief: str) -> Checkpoint:
     try:
-        if not (size.isascii() and size.isdigit() and len(size) <= 15):
-            raise ValueError
-        return int(size), base64.b64decode(root, validate=True)
-    except (ValueError, binascii.Error):
+        return Checkpoint.from_brief(state.genesis.origin, brief)
+    except MalformedError:
         raise MalformedError(
-            f"{text[:80]!r} is not a brief ledger checkpoint (size:root).",
+            f"{brief[:80]!r} is not a brief ledger checkpoint (size:root).",
             code="checkpoint-invalid",
         ) from None

@@ -12,6 +12,7 @@ from jupyter_aisec.ledger.bodies import GrantApproved
 from jupyter_aisec.people.dsse import sign_again
 from tests.grants.world import BROKER, KEYS, policy, refused, sha256, stocked, ulid
 
+ROOT = "A" * 43 + "="  # 32 bytes, none of this ledger's
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "the requester": ({"person": "researcher"}, "self-approval"),
     "not asked": ({"person": "admin"}, "approver-not-asked"),
@@ -25,10 +26,12 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown version": ({"artifacts": ("dataset/digits@9",)}, "version-unknown"),
     "a book": ({"comment": "x" * 4001}, "comment-too-long"),
     "checkpoint of no form": ({"checkpoint": "seven"}, "checkpoint-invalid"),
-    "checkpoint of no number": ({"checkpoint": "-1:AAAA"}, "checkpoint-invalid"),
+    "checkpoint of no number": ({"checkpoint": f"-1:{ROOT}"}, "checkpoint-invalid"),
     "checkpoint of no root": ({"checkpoint": "1:?"}, "checkpoint-invalid"),
-    "checkpoint ahead": ({"checkpoint": "99:AAAA"}, "checkpoint-ahead"),
-    "checkpoint of another log": ({"checkpoint": "2:AAAA"}, "checkpoint-differs"),
+    "checkpoint of a short root": ({"checkpoint": "1:AAAA"}, "checkpoint-invalid"),
+    "checkpoint in another spelling": ({"checkpoint": f"02:{ROOT}"}, "checkpoint-invalid"),
+    "checkpoint ahead": ({"checkpoint": f"99:{ROOT}"}, "checkpoint-ahead"),
+    "checkpoint of another log": ({"checkpoint": f"2:{ROOT}"}, "checkpoint-differs"),
 }
 
 
