@@ -12,7 +12,7 @@ import ipaddress
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 import requests
@@ -38,6 +38,7 @@ __all__ = ["BearerAuth", "Http"]
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 60.0
 ANSWER_BYTES = 64 * 1024 * 1024  # the largest honest answer is a ledger export's page
+PAGE = 1000  # so many of a list are asked for at a time: the most that a broker gives
 _PIECE = 64 * 1024
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _BY_STATUS: dict[int, type[AisecError]] = {
@@ -115,6 +116,26 @@ class Http:
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
         """The JSON answer to a GET."""
         return self._json(self._bytes("GET", path, params=params))
+
+    def pages(self, path: str, params: Mapping[str, Any] | None = None) -> Iterator[Any]:
+        """The JSON answers to a GET and to those that its ``Link: rel="next"`` leads to.
+
+        Of a link only the query counts: whatever a broker says, it is the same list there.
+        """
+        asked: Mapping[str, Any] | None = {**(params or {}), "limit": PAGE}
+        seen: set[str] = set()
+        while True:
+            with self._send("GET", path, params=asked) as response:
+                self._raise_for(response)
+                answer = self._json(self._content(response))
+                link = response.links.get("next", {}).get("url", "")
+            yield answer
+            if not link:
+                return
+            if link in seen:
+                raise self._fault("a list that leads in a circle")
+            seen.add(link)
+            asked = dict(parse_qsl(urlsplit(link).query))
 
     def get_bytes(self, path: str, params: Mapping[str, Any] | None = None) -> bytes:
         """The answer to a GET as it is (text of the ledger, tiles)."""

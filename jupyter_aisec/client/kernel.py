@@ -24,7 +24,7 @@ from requests.auth import AuthBase
 
 from jupyter_aisec.client.catalog import get_artifact, registration
 from jupyter_aisec.client.http import BearerAuth, Http
-from jupyter_aisec.client.views import ArtifactView, GrantView, SealedView, as_view
+from jupyter_aisec.client.views import ArtifactView, GrantView, SealedView, as_list, as_view
 from jupyter_aisec.errors import SignatureError
 from jupyter_aisec.grants.statements import ReleaseStatement
 from jupyter_aisec.ids import new_id
@@ -153,7 +153,7 @@ class KernelClient:
         return as_view(self.http.get(f"/v1/grants/{grant}"), GrantView)
 
     def grants(self) -> tuple[GrantView, ...]:
-        return as_view(self.http.get("/v1/grants"), tuple[GrantView, ...])
+        return as_list(self.http.pages("/v1/grants"), GrantView)
 
     def keys(
         self,

@@ -30,6 +30,7 @@ from jupyter_aisec.client.views import (
     RunView,
     SealedView,
     Who,
+    as_list,
     as_view,
 )
 from jupyter_aisec.client.watch import LedgerWatch
@@ -59,7 +60,6 @@ __all__ = ["PersonClient"]
 
 S = TypeVar("S", bound=Statement)
 Isolation = Literal["none", "partial", "full"]
-_PAGE = 1000  # so many versions the broker lists at a time
 _RENEW_EARLY = timedelta(seconds=30)
 
 
@@ -172,7 +172,7 @@ class PersonClient:
 
     def artifacts(self) -> tuple[ListedView, ...]:
         """The newest version of every artifact, by name."""
-        return self._listed("/v1/artifacts", lambda last: last.artifact)
+        return as_list(self.http.pages("/v1/artifacts"), ListedView)
 
     def artifact(self, name: str, version: int | None = None) -> ArtifactView:
         return get_artifact(self.http, name, version)
@@ -180,17 +180,7 @@ class PersonClient:
     def versions(self, name: str) -> tuple[ListedView, ...]:
         """Every version of an artifact, the first one first."""
         check_artifact_name(name)
-        return self._listed(f"/v1/artifacts/{name}/versions", lambda last: last.version)
-
-    def _listed(
-        self, path: str, after: Callable[[ListedView], str | int]
-    ) -> tuple[ListedView, ...]:
-        """The broker lists so many at a time, and goes on after the last one."""
-        found = page = as_view(self.http.get(path), tuple[ListedView, ...])
-        while len(page) == _PAGE:
-            page = as_view(self.http.get(path, {"after": after(page[-1])}), tuple[ListedView, ...])
-            found += page
-        return found
+        return as_list(self.http.pages(f"/v1/artifacts/{name}/versions"), ListedView)
 
     def store(self) -> str:
         """The URL below which new versions are written."""
@@ -268,8 +258,9 @@ class PersonClient:
         return self.request(old.artifacts, seconds, reason, seat=old.seat, extends=grant)
 
     def grants(self, state: str | None = None) -> tuple[GrantView, ...]:
+        """Those this person may see, the first asked first."""
         params = {} if state is None else {"state": state}
-        return as_view(self.http.get("/v1/grants", params), tuple[GrantView, ...])
+        return as_list(self.http.pages("/v1/grants", params), GrantView)
 
     def grant(self, grant: str) -> GrantView:
         return as_view(self.http.get(f"/v1/grants/{grant}"), GrantView)
@@ -376,7 +367,8 @@ class PersonClient:
     # -- runs, ledger, events
 
     def runs(self) -> tuple[RunView, ...]:
-        return as_view(self.http.get("/v1/runs"), tuple[RunView, ...])
+        """Every recorded run, the first first."""
+        return as_list(self.http.pages("/v1/runs"), RunView)
 
     def run(self, run: str) -> RunView:
         return as_view(self.http.get(f"/v1/runs/{run}"), RunView)

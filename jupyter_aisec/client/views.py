@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -27,6 +28,7 @@ __all__ = [
     "RunView",
     "SealedView",
     "Who",
+    "as_list",
     "as_view",
 ]
 
@@ -149,3 +151,8 @@ def as_view(answer: Any, type_: type[T]) -> T:
             f"The broker's answer is not a {type_.__name__}: {error}.",
             next="Bring the broker and this client to the same version (`aisec doctor`).",
         ) from error
+
+
+def as_list(pages: Iterable[Any], type_: type[T]) -> tuple[T, ...]:
+    """What all the pages of a list hold, as :func:`as_view`."""
+    return tuple(one for page in pages for one in as_view(page, tuple[type_, ...]))  # type: ignore[valid-type]

@@ -13,12 +13,20 @@ __all__ = ["GRANT", "NAME", "SEAL_ID", "listed"]
 GRANT = r"grant_[0-9A-Z]{26}"
 NAME = r"(?:dataset|weights|results)/[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 SEAL_ID = r"seal_[0-9A-Z]{26}"
+_RUN = r"run_[0-9A-Z]{26}"
 _TILE = r"tile/(?:entries|[0-9]{1,2})/(?:x[0-9]{3}/){0,6}[0-9]{3}(?:\.p/[0-9]{1,3})?"
+
+
+def _page(after: str) -> str:
+    """What may be asked of a list: a state, how many, and after which."""
+    one = rf"(?:state=[a-z]{{1,16}}|limit=[0-9]{{1,4}}|after={after})"
+    return rf"(?:\?{one}(?:&{one}){{0,2}})?"
+
 
 _KIB, _MIB = 1 << 10, 1 << 20
 _GET = re.compile(
     rf"/v1/(?:whoami|store|trust|artifacts|artifacts/{NAME}(?:\?version=[0-9]{{1,9}})?"
-    rf"|grants(?:\?state=[a-z]{{1,16}})?|grants/{GRANT}|runs(?:/run_[0-9A-Z]{{26}})?"
+    rf"|grants{_page(GRANT)}|grants/{GRANT}|runs{_page(_RUN)}|runs/{_RUN}"
     rf"|bundles/{SEAL_ID}|ledger/(?:key|checkpoint|{_TILE}))"
 )
 # What is sent, and how many bytes of it: a record names every package and every cell.

@@ -149,6 +149,8 @@ class _Forward(_Handler):
         self.set_header(
             "Content-Type", response.headers.get("Content-Type", "application/octet-stream")
         )
+        if "Link" in response.headers:  # where a list goes on
+            self.set_header("Link", response.headers["Link"])
         await self.finish(response.content)
 
     def _registration(self, body: bytes) -> dsse.Envelope:

@@ -42,6 +42,32 @@ def test_json_goes_out_and_comes_back(scripted: Scripted) -> None:
     assert got.path == "/v1/y?n=1"
 
 
+def linked(body: bytes, link: str) -> Answer:
+    return Answer(body=body, headers=(("Link", link),))
+
+
+def test_of_a_link_only_the_query_is_followed(scripted: Scripted) -> None:
+    """The token goes to the same list of the same server, whatever the link says."""
+    scripted.script = [
+        linked(b"[1]", '<?after=a%26b&limit=2>; rel="next"'),
+        linked(b"[2]", '<http://127.0.0.1:1/elsewhere?after=b>; rel="next"'),
+        linked(b"[3]", '<?after=c>; rel="prev"'),
+    ]
+    assert list(client(scripted).pages("/v1/x", {"state": "pending"})) == [[1], [2], [3]]
+    assert [got.path for got in scripted.got] == [
+        "/v1/x?state=pending&limit=1000",
+        "/v1/x?after=a%26b&limit=2",
+        "/v1/x?after=b",
+    ]
+
+
+def test_a_list_in_a_circle_is_a_fault(scripted: Scripted) -> None:
+    scripted.script = [linked(b"[1]", '<?after=a>; rel="next"')]
+    with pytest.raises(BrokerFaultError, match="circle"):
+        list(client(scripted).pages("/v1/x"))
+    assert len(scripted.got) == 2
+
+
 @pytest.mark.parametrize(
     ("status", "code", "kind"),
     [

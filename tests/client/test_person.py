@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from jupyter_aisec.client import Home, KernelClient, PersonClient, Session, person
+from jupyter_aisec.client import Home, KernelClient, PersonClient, Session, http
 from jupyter_aisec.client.countersign import (
     countersign,
     missing,
@@ -249,35 +249,50 @@ def test_the_ledger_can_be_read(researcher: PersonClient) -> None:
         researcher.bundle("seal_01ARZ3NDEKTSV4RRFFQ69G5FAV")
 
 
-class Pages:
+def test_lists_are_followed_to_their_end(
+    researcher: PersonClient, approver: PersonClient, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    researcher.seal(name, DATA)
+    researcher.seal(name, DATA)
+    grants = [pending(researcher, name) for _ in range(3)]
+    monkeypatch.setattr(http, "PAGE", 2)
+    assert [one.id for one in researcher.grants() if one.artifacts == (name,)] == grants
+    kernel = KernelClient(
+        researcher.http.url,
+        SigningKey.generate(),
+        ReleaseKey.generate(),
+        researcher.trust,
+        bearer=researcher.bearer,
+    )
+    assert {one.id for one in kernel.grants()} >= set(grants)
+    researcher.withdraw(grants[0])
+    waiting = [one.id for one in approver.grants("pending")]
+    assert [one for one in waiting if one in grants] == grants[1:]
+    assert [one.version for one in researcher.versions(name)] == [1, 2, 3]
+    assert name in {one.artifact for one in researcher.artifacts()}
+
+
+class Entries:
     """Answers that hold so many of ten at a time."""
 
-    def __init__(self, make: Callable[[int], dict[str, Any]], size: int) -> None:
-        self.make, self.size, self.asked = make, size, 0
+    def __init__(self, make: Callable[[int], int]) -> None:
+        self.make, self.asked = make, 0
 
-    def get(self, _: str, params: dict[str, int] | None = None) -> list[dict[str, Any]]:
+    def get(self, _: str, params: dict[str, int]) -> list[dict[str, Any]]:
         self.asked += 1
-        params = params or {}
-        first = params.get("from", params.get("after", 0))
-        return [self.make(one) for one in range(first, min(first + self.size, 10))]
+        first = params["from"]
+        return [
+            {"index": self.make(one), "at": "", "type": "", "salt": "", "body": ""}
+            for one in range(first, min(first + 3, 10))
+        ]
 
 
-def test_lists_go_on_after_what_one_answer_holds(
+def test_entries_go_on_after_what_one_answer_holds(
     researcher: PersonClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(person, "_PAGE", 4)
-
-    def version(one: int) -> dict[str, Any]:
-        return {"artifact": "dataset/x", "version": one + 1, "seal_id": "s", "url": "u"}
-
-    def entry(one: int) -> dict[str, Any]:
-        return {"index": one, "at": "", "type": "", "salt": "", "body": ""}
-
-    monkeypatch.setattr(researcher, "http", Pages(version, 4))
-    assert [one.version for one in researcher.versions("dataset/x")] == list(range(1, 11))
-    monkeypatch.setattr(researcher, "http", Pages(entry, 3))
+    monkeypatch.setattr(researcher, "http", Entries(lambda one: one))
     assert [one.index for one in researcher.entries(0, 20)] == list(range(10))
-    stuck = Pages(lambda _: entry(0), 3)
+    stuck = Entries(lambda _: 0)
     monkeypatch.setattr(researcher, "http", stuck)
     assert len(researcher.entries(0, 20)) == 3
     assert stuck.asked == 2  # what goes nowhere is not followed

@@ -15,6 +15,7 @@ import requests
 import torch
 from tornado.netutil import bind_sockets
 
+from jupyter_aisec.client import http as http_of_client
 from jupyter_aisec.confine.relay_http import HttpRelay
 from jupyter_aisec.errors import (
     AisecError,
@@ -126,6 +127,14 @@ def test_the_whole_walk_over_the_relay(relayed, capsys):
     run(relayed, f"%grant return {grant}")
     assert "df" not in relayed.shell.user_ns
     assert relay.refused == []
+
+
+def test_lists_go_on_over_the_relay(relayed, monkeypatch):
+    session, researcher = relayed.face.session, relayed.world.researcher
+    asked = [researcher.request(["dataset/rows"], 60, "a page of one").id for _ in range(3)]
+    monkeypatch.setattr(http_of_client, "PAGE", 1)
+    assert {view.id for view in session.grants()} >= set(asked)
+    assert relayed.relay.refused == []
 
 
 def test_events_reach_the_kernel(relay):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query
 
 from jupyter_aisec.broker.identity import BrokerDep, SenderDep, SignedInDep
+from jupyter_aisec.broker.pages import LINKED, PageDep
 from jupyter_aisec.broker.schemas import SealedIn
 from jupyter_aisec.broker.sealing import accept_version
 from jupyter_aisec.broker.views import ArtifactView, ListedView, SealedView, StoreView
@@ -14,18 +15,18 @@ from jupyter_aisec.broker.views import ArtifactView, ListedView, SealedView, Sto
 router = APIRouter(prefix="/v1", tags=["artifacts"])
 
 
-_PAGE = 1000
-
-
-@router.get("/artifacts", summary="The newest version of every artifact")
+@router.get("/artifacts", summary="The newest version of every artifact", responses=LINKED)
 def artifacts(
-    broker: BrokerDep, who: SignedInDep, after: Annotated[str, Query(max_length=200)] = ""
+    broker: BrokerDep,
+    who: SignedInDep,
+    page: PageDep,
+    after: Annotated[str, Query(max_length=200)] = "",
 ) -> list[ListedView]:
-    """In the order of their names; at most 1,000, and ``after`` the last name goes on."""
+    """In the order of their names; ``after`` a name goes on."""
     with broker.ledger.reading() as (state, _):
         catalog = state.catalog
         names = sorted(name for name in catalog.names if name > after)
-        return [ListedView.of(catalog.find(name)) for name in names[:_PAGE]]
+        return [ListedView.of(catalog.find(name)) for name in page.of(names, lambda last: last)]
 
 
 @router.get("/artifacts/{kind}/{name}", summary="One version: the newest, or the one asked for")
@@ -40,19 +41,24 @@ def artifact(
         return ArtifactView.of(state.catalog.find(f"{kind}/{name}", version))
 
 
-@router.get("/artifacts/{kind}/{name}/versions", summary="Every version, the first first")
+@router.get(
+    "/artifacts/{kind}/{name}/versions",
+    summary="Every version, the first first",
+    responses=LINKED,
+)
 def versions(
     broker: BrokerDep,
     who: SignedInDep,
     kind: Literal["dataset", "weights", "results"],
     name: Annotated[str, Path(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")],
+    page: PageDep,
     after: Annotated[int, Query(ge=0, le=2**31)] = 0,
 ) -> list[ListedView]:
-    """At most 1,000, and ``after`` the last version goes on."""
+    """``after`` a version goes on."""
     with broker.ledger.reading() as (state, _):
         state.catalog.find(f"{kind}/{name}")
         found = state.catalog.versions(f"{kind}/{name}")
-        return [ListedView.of(one) for one in found[after : after + _PAGE]]
+        return [ListedView.of(one) for one in page.of(found[after:], lambda last: last.version)]
 
 
 @router.post("/artifacts", summary="Register a sealed version, and hand in its keys")

@@ -14,6 +14,7 @@ from jupyter_aisec.broker.identity import (
     SignedInDep,
     sees_grant,
 )
+from jupyter_aisec.broker.pages import LINKED, PageDep
 from jupyter_aisec.broker.releases import release_keys
 from jupyter_aisec.broker.schemas import EndedIn, ExplainIn, KeysIn, StatementIn
 from jupyter_aisec.broker.service import Broker
@@ -36,7 +37,8 @@ from jupyter_aisec.times import format_time
 
 router = APIRouter(prefix="/v1/grants", tags=["grants"])
 
-GrantId = Annotated[str, Path(pattern="^grant_[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
+_ID = "^grant_[0-7][0-9A-HJKMNP-TV-Z]{25}$"
+GrantId = Annotated[str, Path(pattern=_ID)]
 
 
 @router.post("", summary="Ask for artifacts, for a time, with a reason")
@@ -63,17 +65,27 @@ def explain(broker: BrokerDep, who: SignedInDep, body: ExplainIn) -> ExplainedOu
         return explained(explain_request(state, request, now))
 
 
-@router.get("", summary="The grants that you asked for, decide or look after")
+@router.get("", summary="The grants that you asked for, decide or look after", responses=LINKED)
 def grants(
     broker: BrokerDep,
     who: SignedInDep,
+    page: PageDep,
     state: Annotated[Literal["pending", "scheduled", "active", "ended"] | None, Query()] = None,
+    after: Annotated[str | None, Query(pattern=_ID)] = None,
 ) -> list[GrantOut]:
+    """In the order in which they were asked, the first first; ``after`` an id goes on."""
     with broker.ledger.reading() as (folded, now):
+        first = _seen(folded, who, after).index + 1 if after else 0
+        found = (
+            grant
+            for grant in folded.grants.values()
+            if grant.index >= first
+            and sees_grant(who, folded, grant.id)
+            and state in (None, grant.state(now))
+        )
         return [
             grant_view(folded, grant, now)
-            for grant in folded.grants.values()
-            if sees_grant(who, folded, grant.id) and state in (None, grant.state(now))
+            for grant in page.of(found, lambda last: last.id, state=state)
         ]
 
 
@@ -162,8 +174,12 @@ def _act(
 
 def _view(broker: Broker, who: SignedIn, grant_id: str) -> GrantOut:
     with broker.ledger.reading() as (state, now):
-        found = state.grant(grant_id if sees_grant(who, state, grant_id) else "of another")
-        return grant_view(state, found, now)
+        return grant_view(state, _seen(state, who, grant_id), now)
+
+
+def _seen(state: State, who: SignedIn, grant_id: str) -> Grant:
+    """The grant, if this person may see it; else there is none."""
+    return state.grant(grant_id if sees_grant(who, state, grant_id) else "of another")
 
 
 def _own(state: State, who: SignedIn, grant_id: str) -> Grant:

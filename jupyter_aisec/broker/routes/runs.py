@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from jupyter_aisec.broker.identity import BrokerDep, KernelDep, SignedInDep
+from jupyter_aisec.broker.pages import LINKED, PageDep
 from jupyter_aisec.broker.runs import record_run
 from jupyter_aisec.broker.schemas import RunIn
+from jupyter_aisec.broker.service import Broker
 from jupyter_aisec.broker.views import RecordedView, RunView
 from jupyter_aisec.errors import NotFoundError
 from jupyter_aisec.ledger.bodies import RunRecorded
-from jupyter_aisec.ledger.entry import Entry
 
 router = APIRouter(prefix="/v1", tags=["runs"])
 
 _ULID = "[0-7][0-9A-HJKMNP-TV-Z]{25}$"
+_RUN = f"^run_{_ULID}"
 
 
 @router.post("/runs", summary="Hand in a run's record; its bundle comes back")
@@ -26,22 +29,25 @@ def record(broker: BrokerDep, kernel: KernelDep, body: RunIn) -> RecordedView:
     return RecordedView(run=run, bundle=msgspec.json.decode(bundle))
 
 
-@router.get("/runs", summary="Every recorded run, the first first")
-def runs(broker: BrokerDep, who: SignedInDep) -> list[RunView]:
+@router.get("/runs", summary="Every recorded run, the first first", responses=LINKED)
+def runs(
+    broker: BrokerDep,
+    who: SignedInDep,
+    page: PageDep,
+    after: Annotated[str | None, Query(pattern=_RUN)] = None,
+) -> list[RunView]:
+    """``after`` an id goes on."""
     with broker.ledger.reading():
-        return [_view(entry) for entry in broker.ledger.entries if entry.type == "run.recorded"]
+        recorded = _recorded(broker)
+        if after:
+            _find(recorded, after)
+        return page.of(recorded, lambda last: last.run)
 
 
 @router.get("/runs/{run}")
-def run(
-    broker: BrokerDep, who: SignedInDep, run: Annotated[str, Path(pattern=f"^run_{_ULID}")]
-) -> RunView:
-    found = next((one for one in runs(broker, who) if one.run == run), None)
-    if found is None:
-        raise NotFoundError(
-            f"There is no run {run}.", next="See them: `aisec run list`.", code="run-unknown"
-        )
-    return found
+def run(broker: BrokerDep, who: SignedInDep, run: Annotated[str, Path(pattern=_RUN)]) -> RunView:
+    with broker.ledger.reading():
+        return _find(_recorded(broker), run)
 
 
 @router.get(
@@ -64,7 +70,17 @@ def bundle(
     return Response(found, media_type="application/json")
 
 
-def _view(entry: Entry) -> RunView:
-    body = entry.content()
-    assert isinstance(body, RunRecorded)  # noqa: S101 - the caller looked at its type
-    return RunView.of(body, entry)
+def _recorded(broker: Broker) -> Iterator[RunView]:
+    for entry in broker.ledger.entries:
+        if isinstance(body := entry.content(), RunRecorded):
+            yield RunView.of(body, entry)
+
+
+def _find(recorded: Iterator[RunView], run: str) -> RunView:
+    """That run; what is left of ``recorded`` came after it."""
+    for found in recorded:
+        if found.run == run:
+            return found
+    raise NotFoundError(
+        f"There is no run {run}.", next="See them: `aisec run list`.", code="run-unknown"
+    )
