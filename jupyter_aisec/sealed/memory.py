@@ -139,14 +139,12 @@ def _wipe_tensor(tensor: Any) -> None:
     """NaN for floating point, else all bits: as :func:`wipe`, on whatever device."""
     import torch
 
+    dtype = tensor.dtype
+    if dtype.is_floating_point or dtype.is_complex:
+        value: float = float("nan")
+    elif dtype == torch.bool:
+        value = True
+    else:
+        value = -1 if dtype.is_signed else torch.iinfo(dtype).max
     with torch.no_grad():
-        if tensor.dtype.is_floating_point or tensor.dtype.is_complex:
-            tensor.fill_(float("nan"))
-        else:
-            tensor.fill_(
-                -1
-                if tensor.dtype.is_signed
-                else 1
-                if tensor.dtype == torch.bool
-                else torch.iinfo(tensor.dtype).max
-            )
+        tensor.fill_(value)
