@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_CELLS", "CellRecorder", "source_digest"]
 
+# Cells kept in memory; older ones are counted, and the record says that they are missing.
 MOST_CELLS = 5_000
-"""Cells kept in memory; older ones are counted, and the record says that they are missing."""
 
 
 def source_digest(source: str) -> str:
@@ -44,8 +44,7 @@ class CellRecorder:
         self._done: deque[Cell] = deque(maxlen=MOST_CELLS)
         # A cell can run another one (``get_ipython().run_cell``), so the open ones nest.
         self._open: list[tuple[Any, Cell]] = []
-        self.idle = threading.Event()
-        """Set while no cell runs; for threads that wait for it."""
+        self.idle = threading.Event()  # set while no cell runs, for threads that wait for that
         self.idle.set()
 
     def install(self, shell: Any) -> None:
@@ -83,18 +82,13 @@ class CellRecorder:
             self.idle.set()
 
     @property
-    def count(self) -> int:
-        """How many cells have started."""
-        return self._count
-
-    @property
     def running(self) -> bool:
         """Whether a cell runs now."""
         return bool(self._open)
 
     @property
     def missing(self) -> int:
-        """How many of them are no longer kept."""
+        """How many cells that started are no longer kept."""
         return self._count - len(self._done) - len(self._open)
 
     def cells(self) -> tuple[Cell, ...]:

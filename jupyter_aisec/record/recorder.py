@@ -8,7 +8,6 @@ changes what user code does or raises.
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,8 +16,7 @@ from jupyter_aisec.provenance.facts import Cell, Environment, Gpu, Steps
 from jupyter_aisec.record.cells import CellRecorder
 from jupyter_aisec.record.environment import environment
 from jupyter_aisec.record.gpus import gpus
-from jupyter_aisec.record.steps import StepRecorder
-from jupyter_aisec.times import format_time
+from jupyter_aisec.record.steps import StepRecorder, time_of_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +52,7 @@ class Recorder:
         self._cut_short: str | None = None
 
     def _now(self) -> str:
-        return format_time(datetime.fromtimestamp(self._clock_ns() / 1e9, UTC))
+        return time_of_ns(self._clock_ns())
 
     def install(self, shell: Any) -> None:
         """Begins to record in ``shell`` (an IPython one), and becomes :func:`current`."""

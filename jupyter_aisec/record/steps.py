@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-__all__ = ["StepRecorder"]
+__all__ = ["StepRecorder", "time_of_ns"]
 
 
 class StepRecorder:
@@ -53,6 +53,7 @@ class StepRecorder:
 
     @property
     def total(self) -> int:
+        """Steps of all optimizers in this run."""
         return sum(seen[0] for seen in self._by_class.values())
 
     def steps(self) -> tuple[Steps, ...]:
@@ -61,8 +62,8 @@ class StepRecorder:
             Steps(
                 optimizer=f"{kind.__module__}.{kind.__qualname__}",
                 steps=seen[0],
-                first=_text(seen[1]),
-                last=_text(seen[2]),
+                first=time_of_ns(seen[1]),
+                last=time_of_ns(seen[2]),
             )
             # A copy first: a training thread may add a class meanwhile.
             for kind, seen in sorted(dict(self._by_class).items(), key=lambda item: item[1][1])
@@ -73,5 +74,6 @@ class StepRecorder:
         self._by_class.clear()
 
 
-def _text(ns: int) -> str:
+def time_of_ns(ns: int) -> str:
+    """Nanoseconds since the epoch as RFC 3339 in UTC."""
     return format_time(datetime.fromtimestamp(ns / 1e9, UTC))
