@@ -1,6 +1,6 @@
 """The chain of custody: the few entries of a ledger that one run rests on.
 
-From the output back: the run, the kernel and its seat, the keys released to it, the
+From the output back: the run, the kernel and its seat, what was released to it, the
 manifests of what it opened, the grants with their requests and approvals, the policy, and
 everybody who signed any of it with the entries that made them somebody. Beside these, all
 admins: how many there were says how many had to sign for a person.
@@ -22,7 +22,7 @@ from jupyter_aisec.ledger.entry import Entry
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.provenance.facts import Record
 
-__all__ = ["Chain", "Seat", "collect", "read_binding"]
+__all__ = ["Chain", "Release", "Seat", "collect", "read_binding"]
 
 B = TypeVar("B", bound=Body)
 
@@ -46,6 +46,18 @@ class Seat(msgspec.Struct, frozen=True, kw_only=True):
     grant: str
     envelope: Envelope
     binding: Binding
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True):
+    """An artifact version that a kernel opened: by its data keys, or in an output made from it."""
+
+    kernel: str
+    grant: str
+    artifact: str
+    version: int
+    seal_id: str
+    approvals: int
+    key_ids: tuple[str, ...]  # none where it was an output
 
 
 class Chain:
@@ -118,12 +130,13 @@ class Chain:
             raise _missing(f"a seat of the kernel {kernel}")
         return seats[-1]
 
-    def releases(self, kernel: str, before: int) -> list[tuple[Entry, bodies.KeysReleased]]:
-        """The releases of keys to that kernel before the entry ``before``, in order."""
+    def releases(self, kernel: str, before: int) -> list[tuple[Entry, Release]]:
+        """What that kernel opened before the entry ``before``, in order."""
         return [
-            (entry, body)
-            for entry, body in self.all(bodies.KeysReleased)
-            if body.kernel == kernel and entry.index < before
+            (entry, one)
+            for entry, body in self._found
+            for one in _released(body)
+            if one.kernel == kernel and entry.index < before
         ]
 
     def _one(self, type_: type[B], field: str, value: str) -> tuple[Entry, B]:
@@ -175,8 +188,7 @@ def collect(entries: Sequence[Entry], record: Record) -> tuple[Entry, ...]:
         chosen[entry.index] = entry
         body = entry.content()
         todo += [origin for key_id in _signing_keys(body) for origin in origins.get(key_id, ())]
-        if isinstance(body, bodies.KeysReleased):
-            seal_ids.add(body.seal_id)
+        seal_ids.update(one.seal_id for one in _released(body))
         if not todo:  # only now are all versions known that were opened
             todo += [versions[one] for one in sorted(seal_ids) if one in versions]
             seal_ids.clear()
@@ -188,10 +200,31 @@ def read_binding(body: bodies.SeatBound) -> Binding:
     return body.binding.read(Binding, Binding.payload_type, "The binding")
 
 
+def _released(body: Body) -> Iterator[Release]:
+    """What an entry says was opened: one artifact version, or all that an output shows."""
+    opened: Sequence[bodies.KeysReleased | bodies.OutputSource] = ()
+    if isinstance(body, bodies.KeysReleased):
+        opened = (body,)
+    elif isinstance(body, bodies.OutputReleased):
+        opened = body.sources
+    else:
+        return
+    for one in opened:
+        yield Release(
+            kernel=body.kernel,
+            grant=one.grant,
+            artifact=one.artifact,
+            version=one.version,
+            seal_id=one.seal_id,
+            approvals=one.approvals,
+            key_ids=one.key_ids if isinstance(one, bodies.KeysReleased) else (),
+        )
+
+
 def _is_needed(body: Body, record: Record, grants: Container[str]) -> bool:
     if isinstance(body, _GRANT_TYPES):
         return body.grant in grants
-    if isinstance(body, bodies.KeysReleased):
+    if isinstance(body, bodies.KeysReleased | bodies.OutputReleased):
         return body.kernel == record.kernel
     if isinstance(body, bodies.RunRecorded):
         return body.run == record.run

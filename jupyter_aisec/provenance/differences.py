@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from jupyter_aisec.ledger.bodies import KeysReleased
+from jupyter_aisec.provenance.chain import Release
 from jupyter_aisec.provenance.facts import Cell, Input, Observation, Record, SeenCell
 
 __all__ = ["Difference", "compare"]
@@ -28,8 +28,8 @@ Kind = Literal[
     "cell-source",  # both have a cell at this place, with different sources
     "cell-order",  # both have it, at different places
     "cell-outcome",  # one saw it fail, the other did not
-    "input-missing",  # keys were released to the kernel, and the record is silent about it
-    "input-unknown",  # the record names an input whose keys were not released to the kernel
+    "input-missing",  # the kernel opened something, and the record is silent about it
+    "input-unknown",  # the record names an input that was not released to the kernel
 ]
 
 
@@ -41,12 +41,12 @@ class Difference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 def compare(
-    record: Record, observation: Observation | None, releases: Sequence[tuple[int, KeysReleased]]
+    record: Record, observation: Observation | None, releases: Sequence[tuple[int, Release]]
 ) -> tuple[Difference, ...]:
     """All differences, in a fixed order.
 
-    ``releases`` are the ledger's releases of keys to the kernel of the record, with their
-    entry's index, up to the sealing of the output.
+    ``releases`` are the ledger's releases to the kernel of the record, with their entry's
+    index, up to the sealing of the output.
     """
     return (
         *_input_differences(record.inputs, releases),
@@ -56,7 +56,7 @@ def compare(
 
 
 def _input_differences(
-    inputs: Sequence[Input], releases: Sequence[tuple[int, KeysReleased]]
+    inputs: Sequence[Input], releases: Sequence[tuple[int, Release]]
 ) -> Iterator[Difference]:
     released = {
         (body.artifact, body.version, body.seal_id, body.grant): index for index, body in releases
@@ -77,8 +77,8 @@ def _input_differences(
     ):
         yield Difference(
             kind="input-missing",
-            what=f"Keys of {artifact} version {version} were released to this kernel by entry "
-            f"{index}, and the record does not name it.",
+            what=f"{artifact} version {version} was released to this kernel by entry {index}, "
+            "and the record does not name it.",
         )
 
 

@@ -68,13 +68,13 @@ class Gpu(Fact, frozen=True, kw_only=True):
 
 
 class Input(Fact, frozen=True, kw_only=True):
-    """An artifact version that the kernel opened, and by which release of its keys."""
+    """An artifact version that the kernel opened, itself or in an output, and by which release."""
 
     artifact: str
     version: int
     seal_id: str
     grant: str
-    entry: int  # the ledger entry keys.released
+    entry: int  # the ledger entry keys.released or output.released
 
 
 class Output(Fact, frozen=True, kw_only=True):

@@ -259,19 +259,19 @@ def check_seats(e: Evidence) -> str:
 
 
 def check_releases(e: Evidence) -> str:
-    """Keys went to this kernel only while its grant was active and covered the version."""
+    """The kernel opened something only while its grant was active and covered the version."""
     releases = e.chain.releases(e.record.kernel, e.output_entry.index)
     for entry, body in releases:
         grant = fold_grant(e.chain, body.grant, entry.index)
         state = grant.state(parse_time(entry.at))
         if state != "active":
             raise RefusedError(
-                f"Entry {entry.index} released keys while {grant.id} was {state}.",
+                f"Entry {entry.index} is a release while {grant.id} was {state}.",
                 code="grant-not-active",
             )
         if grant.seat is None or grant.seat.kernel != body.kernel:
             raise IdentityError(
-                f"Entry {entry.index} released keys to a kernel without the seat.",
+                f"Entry {entry.index} is a release to a kernel without the seat.",
                 code="kernel-not-bound",
             )
         e.require_signer(grant.seat.signed.envelope, grant.person, entry.index)
@@ -284,7 +284,7 @@ def check_releases(e: Evidence) -> str:
             or body.approvals != grant.terms.approvals
         ):
             raise RefusedError(
-                f"Entry {entry.index} released keys that {grant.id} does not cover.",
+                f"Entry {entry.index} is a release that {grant.id} does not cover.",
                 code="artifact-not-granted",
             )
-    return f"{len(releases)} releases of keys, each within its grant"
+    return f"{len(releases)} releases, each within its grant"

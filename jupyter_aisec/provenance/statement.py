@@ -156,9 +156,8 @@ def _approver(body: bodies.GrantApproved) -> str:
 def _dependency(chain: Chain, one: Input) -> dict[str, Any]:
     """An input: its signed manifest by digest, and by what right it was opened."""
     sealed, body = chain.sealed(one.seal_id)
-    released = next(
-        (entry for entry, _ in chain.all(bodies.KeysReleased) if entry.index == one.entry), None
-    )
+    found = [*chain.all(bodies.KeysReleased), *chain.all(bodies.OutputReleased)]
+    released = next((entry for entry, _ in found if entry.index == one.entry), None)
     requested, _ = chain.requested(one.grant)
     return {
         "name": one.artifact,

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jupyter_aisec.ledger.bodies import KeysReleased
 from jupyter_aisec.provenance import (
     Cell,
     Environment,
@@ -20,6 +19,7 @@ from jupyter_aisec.provenance import (
     SeenCell,
     compare,
 )
+from jupyter_aisec.provenance.chain import Release
 from tests.effort import examples
 
 AT = "2026-11-22T09:00:00.000Z"
@@ -74,11 +74,9 @@ def _observation(cells: str, /, **changes: Any) -> Observation:
     return msgspec.structs.replace(observation, **changes)
 
 
-def _release(seal_id: str, grant: str = "grant_1") -> KeysReleased:
-    return KeysReleased(
+def _release(seal_id: str, grant: str = "grant_1") -> Release:
+    return Release(
         grant=grant,
-        action="action_1",
-        request_sha256="",
         artifact="dataset/a",
         version=1,
         seal_id=seal_id,

@@ -302,6 +302,25 @@ def keys_released_of_another_version(f: Forger) -> None:
 
 
 @forgery("releases")
+def output_released_of_another_version(f: Forger) -> None:
+    index, body = f.find(b.KeysReleased)
+    source = b.OutputSource(
+        artifact=body.artifact,
+        version=2,
+        seal_id=body.seal_id,
+        grant=body.grant,
+        approvals=body.approvals,
+    )
+    f.changes[index] = b.OutputReleased(
+        action=body.action,
+        request_sha256=body.request_sha256,
+        kernel=body.kernel,
+        ciphertext_sha256="0" * 64,
+        sources=(source,),
+    )
+
+
+@forgery("releases")
 def keys_released_that_the_manifest_does_not_name(f: Forger) -> None:
     f.change(b.KeysReleased, key_ids=("key_other",))
 

@@ -8,7 +8,7 @@ import pytest
 
 from jupyter_aisec import grants
 from jupyter_aisec.errors import RefusedError
-from jupyter_aisec.grants import releases
+from jupyter_aisec.grants import openings
 from jupyter_aisec.grants.state import Kernel
 from jupyter_aisec.people import SigningKey
 from jupyter_aisec.provenance import Report, parse_bundle, run, verify_bundle
@@ -55,7 +55,7 @@ class Lax(Rotating):
     """The broker does not ask whether the key was revoked; all else it logs is in order."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(releases, "valid_key", lambda *_: None)
+        monkeypatch.setattr(openings, "valid_key", lambda *_: None)
         monkeypatch.setattr(Kernel, "require_valid", lambda *_: None)
         self.monkeypatch = monkeypatch
         super().__init__()

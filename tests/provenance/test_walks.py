@@ -69,6 +69,35 @@ def test_what_the_kernel_opens_after_the_sealing_belongs_to_the_next_run() -> No
     assert _failed(_verify(world, seal_id, bundle)) == []
 
 
+def test_what_a_saved_output_shows_is_an_input_too() -> None:
+    world, inputs = prepare()
+    world.keys["old kernel"] = world.keys["kernel"]
+    world.keys["kernel"] = SigningKey.generate()
+    world.bind()
+    shown = world.show("dataset/digits", "weights/minilm")
+    seal_id, _ = world.seal("weights/net", "kernel", labels=("internal",))
+    signed, bundle = _record(world, shown, seal_id)
+    assert signed.differences == ()
+    assert _failed(_verify(world, seal_id, bundle)) == []
+    chosen = [one.type for one in parse_bundle(bundle).entries]
+    assert "output.released" in chosen
+    assert "keys.released" not in chosen  # they were another kernel's
+    assert len(inputs) == len(shown)
+
+
+def test_a_record_that_keeps_quiet_about_a_saved_output_is_signed_with_the_difference() -> None:
+    world, inputs = prepare()
+    grant = new_id("grant")
+    world.request(("dataset/other",), grant=grant)
+    world.approve(grant)
+    world.bind(grant)
+    world.show("dataset/other", grant=grant)
+    seal_id, _ = world.seal("weights/net", "kernel", labels=("internal",))
+    signed, bundle = _record(world, inputs, seal_id)
+    assert [one.kind for one in signed.differences] == ["input-missing"]
+    assert _failed(_verify(world, seal_id, bundle)) == []
+
+
 def test_a_pinned_version_is_asked_for_by_its_own_labels() -> None:
     world = World()
     world.found()

@@ -280,6 +280,31 @@ class World:
             entry=index,
         )
 
+    def show(self, *artifacts: str, grant: str | None = None) -> tuple[Input, ...]:
+        """Open a saved output that was made from these."""
+        keys = sorted((one, self.state.catalog.find(one).seal_id) for one in artifacts)
+        body = grants.propose_output_release(
+            self.state,
+            keys,
+            dict.fromkeys((seal_id for _, seal_id in keys), grant or self.grant),
+            DIGEST,
+            self.keys["kernel"].public.key_id,
+            new_id("action"),
+            DIGEST,
+            self.now,
+        )
+        index = self.append(body)
+        return tuple(
+            Input(
+                artifact=one.artifact,
+                version=one.version,
+                seal_id=one.seal_id,
+                grant=one.grant,
+                entry=index,
+            )
+            for one in body.sources
+        )
+
     # The observers.
 
     def record(self, inputs: tuple[Input, ...], seal_id: str, **changes: Any) -> Record:
