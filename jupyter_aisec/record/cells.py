@@ -7,7 +7,6 @@ is why the keeper watches the messages from outside; the broker compares the two
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -44,8 +43,6 @@ class CellRecorder:
         self._done: deque[Cell] = deque(maxlen=MOST_CELLS)
         # A cell can run another one (``get_ipython().run_cell``), so the open ones nest.
         self._open: list[tuple[Any, Cell]] = []
-        self.idle = threading.Event()  # set while no cell runs, for threads that wait for that
-        self.idle.set()
 
     def install(self, shell: Any) -> None:
         shell.events.register("pre_run_cell", self.on_start)
@@ -67,7 +64,6 @@ class CellRecorder:
             started=self._now(),
         )
         self._open.append((info, cell))
-        self.idle.clear()
 
     def on_end(self, result: Any) -> None:
         """IPython's ``post_run_cell``; ``result.info`` is what ``on_start`` was given."""
@@ -78,8 +74,6 @@ class CellRecorder:
                     msgspec.structs.replace(cell, finished=self._now(), ok=bool(result.success))
                 )
                 break
-        if not self._open:
-            self.idle.set()
 
     @property
     def running(self) -> bool:
