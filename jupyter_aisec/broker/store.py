@@ -168,23 +168,40 @@ _KEY_OF = {row: TABLES[table.name][1] for row, table in _TABLE_OF.items()}
 
 
 class HomeLock:
-    """One broker per home: held until closed, and let go by the system if we die."""
+    """One broker per home: held until closed, and let go by the system if we die.
+
+    It is on the folder itself, so that no file can be deleted to let a second broker in. Not
+    on the database: SQLite's own locks there go when any descriptor of that file is closed.
+    """
 
     def __init__(self, home: Path) -> None:
-        self._file = open(home / "broker.lock", "a")  # noqa: SIM115 - kept open on purpose
-        os.chmod(self._file.fileno(), 0o600)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise ConflictError(
-                f"Another broker is running on {home}.",
-                next="Use that one or stop it; another one has its own folder: `--home FOLDER`.",
-                code="home-in-use",
+            self._folder = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            raise LedgerError(
+                f"There is no broker in {home}.",
+                next=f"Make one: `aisec broker init --home {home} --admin NAME=FILE`.",
+                code="genesis-missing",
             ) from None
+        try:
+            fcntl.flock(self._folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.close()
+            if isinstance(error, BlockingIOError):
+                raise ConflictError(
+                    f"Another broker is running on {home}.",
+                    next="Use that one or stop it; another one has its own folder: "
+                    "`--home FOLDER`.",
+                    code="home-in-use",
+                ) from None
+            raise LedgerError(
+                f"{home} cannot be locked: {error.strerror}.",
+                next="Take a folder on a disk of this machine, not of another: `--home FOLDER`.",
+                code="home-unlockable",
+            ) from error
 
     def close(self) -> None:
-        self._file.close()
+        os.close(self._folder)
 
 
 class Store:
