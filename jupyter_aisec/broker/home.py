@@ -9,9 +9,8 @@ from jupyter_aisec.broker.bundles import check_bundle
 from jupyter_aisec.broker.clock import wall_clock
 from jupyter_aisec.broker.keystore import open_key_store
 from jupyter_aisec.broker.outside import OutsideCopies
-from jupyter_aisec.broker.service import DATABASE
+from jupyter_aisec.broker.service import DATABASE, genesis_missing
 from jupyter_aisec.broker.store import HomeLock, snapshot_of
-from jupyter_aisec.errors import LedgerError
 from jupyter_aisec.ledger.note import NoteSigner
 
 __all__ = ["accept_rollback", "audit_home"]
@@ -49,11 +48,7 @@ def accept_rollback(home: Path) -> int:
 
 def _examine(home: Path, *, with_copies: bool) -> Examination:
     if not (home / DATABASE).exists():
-        raise LedgerError(
-            f"There is no broker in {home}.",
-            next=f"Make one: `aisec broker init --home {home} --admin NAME=FILE`.",
-            code="genesis-missing",
-        )
+        raise genesis_missing(home)
     key_store = open_key_store(home)
     keys = key_store.keys()
     return examine(

@@ -21,7 +21,7 @@ from jupyter_aisec.grants.decisions import propose_refusal
 from jupyter_aisec.ledger.note import NoteSigner
 from jupyter_aisec.ledger.trust import Trust, trust_of
 
-__all__ = ["DATABASE", "Broker", "open_broker"]
+__all__ = ["DATABASE", "Broker", "genesis_missing", "open_broker"]
 
 DATABASE = "broker.sqlite"
 CLOCK = "clock"  # the latest time that the broker answered
@@ -114,11 +114,7 @@ def open_broker(
     database is not what was logged, KeyStoreError, ConflictError if a broker runs on it.
     """
     if not (home / DATABASE).exists():
-        raise LedgerError(
-            f"There is no broker in {home}.",
-            next=f"Make one: `aisec broker init --home {home} --admin NAME=FILE`.",
-            code="genesis-missing",
-        )
+        raise genesis_missing(home)
     lock = HomeLock(home)
     try:
         key_store = open_key_store(home)
@@ -147,4 +143,13 @@ def open_broker(
         key_store=key_store,
         lock=lock,
         clock=steady,
+    )
+
+
+def genesis_missing(home: Path) -> LedgerError:
+    """What to say about a home in which no broker was made."""
+    return LedgerError(
+        f"There is no broker in {home}.",
+        next=f"Make one: `aisec broker init --home {home} --admin NAME=FILE`.",
+        code="genesis-missing",
     )

@@ -222,10 +222,6 @@ class Store:
         with _as_ledger_error(path), self._engine.begin() as connection:
             migrate(connection)
 
-    @property
-    def path(self) -> Path:
-        return self._path
-
     def snapshot(self) -> Snapshot:
         """All rows of all tables at one moment, each table in the order of its key."""
         with _as_ledger_error(self._path):
@@ -248,7 +244,7 @@ class Store:
 
 
 def snapshot_of(path: Path) -> Snapshot:
-    """All rows of a database file that nobody migrates or repairs on the way."""
+    """All rows of a database file, read only: nothing is migrated or repaired on the way."""
     with _as_ledger_error(path):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         try:
@@ -290,7 +286,7 @@ class Transaction:
         self.insert([row])
 
     def insert(self, rows: Sequence[Row]) -> None:
-        """Raises TamperedError where the database takes a row without an error and without it."""
+        """Raises TamperedError where the database reports no error and takes no row."""
         for row in rows:
             statement = sa.insert(_TABLE_OF[type(row)]).values(row._asdict())
             if self._connection.execute(statement).rowcount != 1:
@@ -353,8 +349,6 @@ def _on_begin(connection: Connection) -> None:
 @contextmanager
 def _as_ledger_error(path: Path) -> Iterator[None]:
     """No SQLAlchemy or SQLite error gets out: they quote values."""
-    import sqlite3
-
     try:
         yield
     except (sa.exc.SQLAlchemyError, sqlite3.Error, CommandError) as error:

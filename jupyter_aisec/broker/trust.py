@@ -6,9 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from jupyter_aisec.broker.service import DATABASE
+from jupyter_aisec.broker.service import DATABASE, genesis_missing
 from jupyter_aisec.broker.store import snapshot_of
-from jupyter_aisec.errors import LedgerError
 from jupyter_aisec.ledger.entry import Entry
 from jupyter_aisec.ledger.trust import trust_of
 
@@ -20,11 +19,7 @@ def trust_file(home: Path) -> bytes:
     file = home / DATABASE
     rows = snapshot_of(file)["entries"] if file.exists() else []
     if not rows:
-        raise LedgerError(
-            f"There is no broker in {home}.",
-            next=f"Make one: `aisec broker init --home {home} --admin NAME=FILE`.",
-            code="genesis-missing",
-        )
+        raise genesis_missing(home)
     index, at, type_, salt, body, _ = rows[0]
     trust = trust_of(Entry(index=index, at=at, type=type_, salt=salt, body=body))
     return msgspec.json.format(msgspec.json.encode(trust), indent=2) + b"\n"
