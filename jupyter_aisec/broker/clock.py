@@ -8,8 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from jupyter_aisec.broker.files import read_if_there, write_private
 from jupyter_aisec.errors import AisecError, TamperedError
+from jupyter_aisec.files import read_if_there, write_private
 from jupyter_aisec.times import format_time, parse_time
 
 __all__ = ["SteadyClock", "wall_clock"]

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from jupyter_aisec.broker.clock import wall_clock
-from jupyter_aisec.broker.files import make_private_folder
 from jupyter_aisec.broker.keystore import EmbeddedKeyStore, open_key_store
 from jupyter_aisec.broker.outside import OutsideCopies
 from jupyter_aisec.broker.service import DATABASE
 from jupyter_aisec.broker.store import CheckpointRow, EntryRow, HomeLock, Store
 from jupyter_aisec.errors import ConflictError
+from jupyter_aisec.files import make_private_folder
 from jupyter_aisec.grants.policies import make_genesis
 from jupyter_aisec.grants.policy import DEFAULT_POLICY_TEXT, Policy, parse_policy
 from jupyter_aisec.ids import new_id

@@ -10,25 +10,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from jupyter_aisec.broker._file import FileSecrets
-from jupyter_aisec.broker.files import make_private_folder, read_if_there, write_private
 from jupyter_aisec.errors import KeyStoreError
-from jupyter_aisec.ids import new_id
-from jupyter_aisec.people.canonical import canonical, parse_canonical
+from jupyter_aisec.people.canonical import canonical
 from jupyter_aisec.people.keys import KeyKind, SigningKey
 from jupyter_aisec.sealed.release import ReleaseKey
+from jupyter_aisec.secrets import Secrets
 
 __all__ = ["BrokerKeys", "EmbeddedKeyStore", "KeyStore", "open_key_store"]
 
 _NONCE = 12  # bytes
 _VERSION = b"\x01"  # of the wrapping: nonce, then ciphertext and tag
-_CHOICE = "keystore.json"
 _CHECKPOINT = "checkpoint"
 
 
@@ -61,21 +58,10 @@ class KeyStore(Protocol):
     def remembered_checkpoint(self) -> str | None: ...
 
 
-class _Secrets(Protocol):
-    kind: str
-
-    @property
-    def where(self) -> str: ...
-
-    def read(self, name: str) -> bytes | None: ...
-
-    def write(self, name: str, secret: bytes) -> None: ...
-
-
 class EmbeddedKeyStore:
     """A key store in this process, over a keyring or files."""
 
-    def __init__(self, secrets: _Secrets) -> None:
+    def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
 
     @property
@@ -145,31 +131,6 @@ def _bound(seal_id: str, key_id: str) -> bytes:
     return canonical({"key_id": key_id, "purpose": "wrap", "seal_id": seal_id})
 
 
-class _Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which place a home's secrets are in: found out once, never silently changed."""
-
-    id: str
-    kind: Literal["keyring", "file"]
-
-
 def open_key_store(home: Path) -> EmbeddedKeyStore:
-    """The key store of a broker home; the first call on a home decides where it is."""
-    from jupyter_aisec.broker._keyring import KeyringSecrets, usable_keyring
-
-    stored = read_if_there(home / _CHOICE)
-    if stored is None:
-        make_private_folder(home)
-        choice = _Choice(id=new_id("keystore"), kind="keyring" if usable_keyring() else "file")
-        write_private(home / _CHOICE, canonical(choice))
-    else:
-        choice = parse_canonical(stored, _Choice, f"The file {home / _CHOICE}")
-    if choice.kind == "file":
-        return EmbeddedKeyStore(FileSecrets(home / "keys"))
-    backend = usable_keyring()
-    if backend is None:
-        raise KeyStoreError(
-            "The keys of this broker are in the operating system's keyring, which is not there.",
-            next="Log in to the session that has the keyring, or unlock it.",
-            code="key-store-locked",
-        )
-    return EmbeddedKeyStore(KeyringSecrets(backend, choice.id))
+    """The key store of a broker's home; its first key decides where it keeps them."""
+    return EmbeddedKeyStore(Secrets(home / "keys"))

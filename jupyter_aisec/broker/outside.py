@@ -10,9 +10,9 @@ from datetime import datetime
 from pathlib import Path
 
 from jupyter_aisec.broker.failpoints import failpoint
-from jupyter_aisec.broker.files import read_if_there, write_private
 from jupyter_aisec.broker.keystore import KeyStore
 from jupyter_aisec.errors import LedgerError
+from jupyter_aisec.files import read_if_there, write_private
 
 __all__ = ["OutsideCopies"]
 

@@ -18,9 +18,9 @@ from fastapi import FastAPI
 from jupyter_aisec.broker.app import make_app
 from jupyter_aisec.broker.config import Config
 from jupyter_aisec.broker.failpoints import failpoint
-from jupyter_aisec.broker.files import write_private
 from jupyter_aisec.broker.service import Broker, open_broker
 from jupyter_aisec.errors import ConflictError, UsageError
+from jupyter_aisec.files import write_private
 from jupyter_aisec.grants.policy import parse_policy
 from jupyter_aisec.people.canonical import canonical
 

@@ -6,6 +6,7 @@
     trust.json       the broker's trust file, pinned at the first contact
     checkpoint       the last ledger checkpoint seen, as signed
     secrets/         signing key and session token (0600), unless the OS keyring keeps them
+    secrets.json     which of the two
 
 The folder is 0700. Nothing here speaks to a broker.
 """
@@ -14,14 +15,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 
-from jupyter_aisec.client.secrets import Secrets, choose_secrets, write_private
 from jupyter_aisec.errors import IdentityError, KeyStoreError, MalformedError
+from jupyter_aisec.files import make_private_folder, read_if_there, write_private
 from jupyter_aisec.ledger.trust import Trust, parse_trust
 from jupyter_aisec.people.keys import SigningKey
+from jupyter_aisec.secrets import Kind, Secrets
 
 __all__ = ["DEFAULT_BROKER", "Account", "Home", "Session", "take_token"]
 
@@ -55,15 +57,15 @@ class Home:
     def __init__(self, folder: Path | str | None = None) -> None:
         """The home in ``folder``; by default ``AISEC_HOME`` or the platform's data folder."""
         self.folder = Path(folder or os.environ.get("AISEC_HOME") or _default()).absolute()
-        self._secrets: Secrets | None = None
+        self._secrets = Secrets(self.folder / "secrets")
 
     def __repr__(self) -> str:
         return f"<Home {self.folder}>"
 
     @property
-    def secrets_kind(self) -> Literal["keyring", "file"]:
+    def secrets_kind(self) -> Kind:
         """Where the secrets of this home are kept."""
-        return self._store().kind
+        return self._secrets.kind
 
     # -- who
 
@@ -81,11 +83,11 @@ class Home:
     # -- the signing key
 
     def has_key(self) -> bool:
-        return self._store().read(_KEY) is not None
+        return self._secrets.read(_KEY) is not None
 
     def key(self) -> SigningKey:
         """The person's signing key; raises IdentityError where there is none."""
-        data = self._store().read(_KEY)
+        data = self._secrets.read(_KEY)
         if data is None:
             raise IdentityError(
                 f"There is no signing key in {self.folder}.",
@@ -95,19 +97,19 @@ class Home:
         return SigningKey.from_bytes(data)
 
     def keep_key(self, key: SigningKey) -> None:
-        self._store().write(_KEY, key.to_bytes())
+        self._secrets.write(_KEY, key.to_bytes())
 
     # -- the session
 
     def session(self) -> Session | None:
-        data = self._store().read(_SESSION)
+        data = self._secrets.read(_SESSION)
         return None if data is None else _decode(data, Session, "the session")
 
     def keep_session(self, session: Session | None) -> None:
         if session is None:
-            self._store().delete(_SESSION)
+            self._secrets.delete(_SESSION)
         else:
-            self._store().write(_SESSION, msgspec.json.encode(session))
+            self._secrets.write(_SESSION, msgspec.json.encode(session))
 
     # -- what is pinned
 
@@ -128,16 +130,9 @@ class Home:
 
     # -- files
 
-    def _store(self) -> Secrets:
-        if self._secrets is None:
-            self._secrets = choose_secrets(self.folder / "secrets")
-        return self._secrets
-
     def _read(self, name: str) -> bytes | None:
         try:
-            return (self.folder / name).read_bytes()
-        except FileNotFoundError:
-            return None
+            return read_if_there(self.folder / name)
         except OSError as error:
             raise KeyStoreError(
                 f"{self.folder / name} cannot be read: {error.strerror}.",
@@ -146,7 +141,16 @@ class Home:
             ) from error
 
     def _write(self, name: str, data: bytes) -> None:
-        write_private(self.folder / name, data)
+        try:
+            if not self.folder.is_dir():
+                make_private_folder(self.folder)
+            write_private(self.folder / name, data)
+        except OSError as error:
+            raise KeyStoreError(
+                f"{self.folder / name} cannot be written: {error.strerror}.",
+                next="Take a folder of your own that can be written: `export AISEC_HOME=FOLDER`.",
+                code="home-unwritable",
+            ) from error
 
 
 def take_token() -> str | None:

@@ -111,10 +111,13 @@ def serve(outside: Outside, connection_file: Path) -> Service:
 
 
 def _take_back(environment: Mapping[str, str]) -> None:
-    """The variables that the inside never sees (``AISEC_TOKEN``), for the client outside."""
+    """The variables that the inside never sees, for the client outside.
+
+    The person's token, and the session bus, over which the OS keyring gives their key.
+    """
     import os
 
-    for name in ("AISEC_TOKEN",):
+    for name in ("AISEC_TOKEN", "DBUS_SESSION_BUS_ADDRESS"):
         if name in environment:
             os.environ[name] = environment[name]
 

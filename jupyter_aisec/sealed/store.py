@@ -18,7 +18,7 @@ from jupyter_aisec.errors import MalformedError, NotFoundError, SealError
 from jupyter_aisec.people.canonical import canonical, parse_canonical
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.sealed.manifest import MAX_MANIFEST_SIZE
-from jupyter_aisec.sealed.replaced import replaced
+from jupyter_aisec.files import replaced
 from jupyter_aisec.sealed.source import RESEAL, FileSource, RangeSource, Source
 from jupyter_aisec.urls import check_store_url
 

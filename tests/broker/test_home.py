@@ -10,15 +10,10 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-import keyring
 import pytest
-from keyring.backend import KeyringBackend
-from keyring.backends import null
-from keyring.errors import KeyringError
 
 from jupyter_aisec.broker import failpoints, genesis
 from jupyter_aisec.broker.config import Config, load_config
-from jupyter_aisec.broker.files import write_private
 from jupyter_aisec.broker.home import accept_rollback, audit_home
 from jupyter_aisec.broker.keystore import EmbeddedKeyStore, open_key_store
 from jupyter_aisec.broker.outside import OutsideCopies
@@ -27,38 +22,12 @@ from jupyter_aisec.broker.service import open_broker
 from jupyter_aisec.broker.store import Store
 from jupyter_aisec.broker.trust import trust_file
 from jupyter_aisec.errors import AisecError, KeyStoreError, LedgerError, UsageError
+from jupyter_aisec.files import write_private
 from jupyter_aisec.grants.policy import DEFAULT_POLICY_TEXT
 from jupyter_aisec.ledger.bodies import Founder
 from jupyter_aisec.ledger.trust import parse_trust
 from jupyter_aisec.people.keys import SigningKey
 from tests.broker.world import BrokerProcess, Recorded, Site, problem, serve
-
-
-class MemoryKeyring(KeyringBackend):
-    """A keyring that works; or that drops or refuses what it is given."""
-
-    priority = 5  # type: ignore[assignment]
-
-    def __init__(self, fault: str = "") -> None:
-        self.items: dict[tuple[str, str], str] = {}
-        self.fault = fault
-
-    def get_password(self, service: str, username: str) -> str | None:
-        return self.items.get((service, username))
-
-    def set_password(self, service: str, username: str, password: str) -> None:
-        if self.fault == "refuses" or (self.fault == "refuses later" and username != "probe"):
-            raise KeyringError("locked")
-        if self.fault == "drops" or (self.fault == "drops later" and username != "probe"):
-            password = ""
-        self.items[service, username] = password
-
-    def delete_password(self, service: str, username: str) -> None:
-        self.items.pop((service, username), None)
-
-
-def use(monkeypatch: pytest.MonkeyPatch, backend: KeyringBackend) -> None:
-    monkeypatch.setattr(keyring, "get_keyring", lambda: backend)
 
 
 class TestKeyStore:
@@ -75,13 +44,6 @@ class TestKeyStore:
         assert str(folder) in store.where
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert {stat.S_IMODE(one.stat().st_mode) for one in folder.iterdir()} == {0o600}
-
-    def test_a_file_that_others_can_read_is_refused(
-        self, tmp_path: Path, store: EmbeddedKeyStore
-    ) -> None:
-        (tmp_path / "home" / "keys" / "log").chmod(0o644)
-        with pytest.raises(KeyStoreError, match="can be read by other accounts"):
-            store.keys()
 
     def test_the_keys_stay_the_same(self, tmp_path: Path, store: EmbeddedKeyStore) -> None:
         again = open_key_store(tmp_path / "home")
@@ -105,49 +67,6 @@ class TestKeyStore:
         for faulty in (b"", wrapped[:-1], b"\x02" + wrapped[1:], wrapped[:5]):
             with pytest.raises(KeyStoreError):
                 store.unwrap(faulty, "seal_A", "key_A")
-
-    def test_a_full_disk(self, store: EmbeddedKeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
-        def full(*_: object, **__: object) -> None:
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr("jupyter_aisec.broker._file.write_private", full)
-        with pytest.raises(KeyStoreError, match="No space left"):
-            store.remember_checkpoint("note")
-
-    def test_a_working_keyring_is_used(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        backend = MemoryKeyring()
-        use(monkeypatch, backend)
-        site = Site(tmp_path / "home")
-        assert not (tmp_path / "home" / "keys").exists()
-        assert "keyring" in open_key_store(tmp_path / "home").where
-        with serve(site) as (api, _):
-            api.token("researcher")
-        assert audit_home(site.home) == []
-        use(monkeypatch, null.Keyring())
-        with pytest.raises(KeyStoreError, match="keyring, which is not there"):
-            open_broker(site.home, Config())
-        use(monkeypatch, backend)
-        for key in backend.items:
-            backend.items[key] = "not base64!"
-        with pytest.raises(KeyStoreError, match="does not give"):
-            open_broker(site.home, Config())
-
-    @pytest.mark.parametrize("fault", ["drops", "refuses", "null"])
-    def test_a_keyring_that_keeps_nothing_is_not_used(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
-    ) -> None:
-        use(monkeypatch, null.Keyring() if fault == "null" else MemoryKeyring(fault))
-        assert "files" in open_key_store(tmp_path).where
-
-    @pytest.mark.parametrize("fault", ["drops later", "refuses later"])
-    def test_a_keyring_that_stops_working_is_an_error(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
-    ) -> None:
-        use(monkeypatch, MemoryKeyring(fault))
-        with pytest.raises(KeyStoreError):
-            open_key_store(tmp_path).create("test.example/ledger")
 
 
 class TestGenesis:

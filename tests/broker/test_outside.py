@@ -18,7 +18,7 @@ from tests.broker.tampering import database
 from tests.broker.world import Api, Sealed, Site, ok, open_release, problem, serve
 
 DIGITS = "dataset/digits"
-CODES = {"checkpoint": "checkpoint-copy-failed", "keys/checkpoint": "key-store-write"}
+CODES = {"checkpoint": "checkpoint-copy-failed", "keys/checkpoint": "secret-unwritable"}
 
 
 @pytest.fixture(params=CODES)

@@ -4,48 +4,19 @@ import os
 import stat
 from pathlib import Path
 
-import keyring
 import pytest
 
 from jupyter_aisec.client.home import DEFAULT_BROKER, Account, Home, Session, take_token
-from jupyter_aisec.client.secrets import FileSecrets, KeyringSecrets, choose_secrets
 from jupyter_aisec.errors import IdentityError, KeyStoreError, MalformedError
 from jupyter_aisec.people.keys import SigningKey
 
 SESSION = Session(token="very-secret-token", expires="2030-01-01T00:00:00.000Z", person="person-a")
 
 
-class MemoryKeyring:
-    """A keyring that works, and can be told not to.
-
-    No KeyringBackend: keyring finds every subclass by itself, and other tests would use it.
-    """
-
-    priority = 5
-
-    def __init__(self, *, drops: bool = False, fails: bool = False) -> None:
-        self.kept: dict[tuple[str, str], str] = {}
-        self.drops = drops
-        self.fails = fails
-
-    def get_password(self, service: str, username: str) -> str | None:
-        if self.fails:
-            raise RuntimeError("locked: very-secret-token")
-        return self.kept.get((service, username))
-
-    def set_password(self, service: str, username: str, password: str) -> None:
-        if not self.drops:
-            self.kept[service, username] = password
-
-    def delete_password(self, service: str, username: str) -> None:
-        del self.kept[service, username]
-
-
 @pytest.fixture(autouse=True)
-def _no_real_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_other_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AISEC_HOME", raising=False)
     monkeypatch.delenv("AISEC_BROKER", raising=False)
-    monkeypatch.setattr(keyring, "get_keyring", lambda: MemoryKeyring(drops=True))
 
 
 @pytest.fixture
@@ -118,22 +89,6 @@ def test_a_broken_account_file_is_named(home: Home, content: bytes) -> None:
         home.account()
 
 
-def test_a_key_that_others_can_read_is_not_used(home: Home) -> None:
-    home.keep_key(SigningKey.generate())
-    (home.folder / "secrets" / "signing-key").chmod(0o644)
-    with pytest.raises(KeyStoreError, match="chmod 600") as caught:
-        home.key()
-    assert caught.value.code == "secret-readable"
-
-
-def test_a_key_behind_a_link_is_not_followed(home: Home, tmp_path: Path) -> None:
-    FileSecrets(tmp_path / "other").write("signing-key", b"planted")
-    (home.folder / "secrets").mkdir(parents=True)
-    (home.folder / "secrets" / "signing-key").symlink_to(tmp_path / "other" / "signing-key")
-    with pytest.raises(KeyStoreError, match="cannot be read"):
-        home.key()
-
-
 def test_a_home_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     home = Home(tmp_path / "file")
@@ -157,65 +112,3 @@ def test_a_write_that_fails_leaves_what_was_there(
         home.keep_checkpoint("new")
     assert home.checkpoint() == "old"
     assert [path.name for path in home.folder.iterdir()] == ["checkpoint"]
-
-
-class TestKeyring:
-    def test_a_working_keyring_is_used_and_leaves_no_secret_in_files(
-        self, home: Home, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        backend = MemoryKeyring()
-        monkeypatch.setattr(keyring, "get_keyring", lambda: backend)
-        home.keep_key(SigningKey.generate())
-        home.keep_session(SESSION)
-        assert home.secrets_kind == "keyring"
-        assert home.session() == SESSION
-        assert not list(home.folder.rglob("*"))
-        home.keep_session(None)
-        home.keep_session(None)
-        assert home.session() is None
-        assert len(backend.kept) == 1
-
-    def test_two_homes_do_not_share_a_keyring_entry(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        backend = MemoryKeyring()
-        monkeypatch.setattr(keyring, "get_keyring", lambda: backend)
-        Home(tmp_path / "a").keep_key(SigningKey.generate())
-        assert not Home(tmp_path / "b").has_key()
-
-    @pytest.mark.parametrize(
-        "backend",
-        [MemoryKeyring(drops=True), MemoryKeyring(fails=True)],
-        ids=["drops what it is given", "is locked"],
-    )
-    def test_a_keyring_that_keeps_nothing_is_not_used(
-        self, home: Home, monkeypatch: pytest.MonkeyPatch, backend: MemoryKeyring
-    ) -> None:
-        monkeypatch.setattr(keyring, "get_keyring", lambda: backend)
-        assert home.secrets_kind == "file"
-
-    def test_a_keyring_without_priority_is_not_used(
-        self, home: Home, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        backend = MemoryKeyring()
-        monkeypatch.setattr(MemoryKeyring, "priority", 0)
-        monkeypatch.setattr(keyring, "get_keyring", lambda: backend)
-        assert home.secrets_kind == "file"
-
-    def test_a_home_that_has_files_stays_with_them(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        FileSecrets(tmp_path).write("signing-key", b"k")
-        monkeypatch.setattr(keyring, "get_keyring", MemoryKeyring)
-        assert choose_secrets(tmp_path).kind == "file"
-
-    def test_one_that_later_drops_a_secret_is_noticed(self) -> None:
-        with pytest.raises(KeyStoreError) as caught:
-            KeyringSecrets(MemoryKeyring(drops=True), "s").write("signing-key", b"k")
-        assert caught.value.code == "keyring-drops"
-
-    def test_its_error_is_not_repeated_since_it_may_hold_the_secret(self) -> None:
-        with pytest.raises(KeyStoreError) as caught:
-            KeyringSecrets(MemoryKeyring(fails=True), "s").read("session")
-        assert caught.value.code == "keyring-failed"
-        assert "very-secret-token" not in str(caught.value)

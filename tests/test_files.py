@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_aisec.sealed.replaced import replaced
+from jupyter_aisec.files import replaced
 
 
 @pytest.fixture
