@@ -74,7 +74,7 @@ clean: ## Remove what was built (the environment too)
 # -- setting up
 
 setup: $(DONE)/demo $(DONE)/installed
-setup-dev: $(DONE)/dev $(DONE)/installed $(DONE)/chromium
+setup-dev: $(DONE)/dev $(DONE)/installed $(DONE)/debian
 
 $(DONE)/venv:
 	$(say) "Python environment in $(VENV)"
@@ -125,12 +125,17 @@ $(DONE)/installed: $(COPIED) $(DONE)/labextension
 	SKIP_JUPYTER_BUILDER=1 $(PIP) install -qq --no-deps --no-build-isolation -e .
 	touch $@
 
-$(DONE)/chromium: | $(DONE)/venv
-	if command -v chromium chromium-browser google-chrome > /dev/null; then :; \
+# What the tests drive for real and PyPI does not have.
+$(DONE)/debian: | $(DONE)/venv
+	missing=$$({ command -v chromium chromium-browser google-chrome || echo +chromium; \
+		command -v dbus-daemon || echo +dbus-daemon; \
+		command -v gnome-keyring-daemon || echo +gnome-keyring; } | sed -n 's/^+//p' | xargs); \
+	if [ -z "$$missing" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
-		printf '\033[1m==> From Debian: chromium (about 300 MB on disk), for tests/browser\033[0m\n'; \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium > /dev/null; \
+		printf '\033[1m==> From Debian: %s (a browser and a keyring for the tests, about 300 MB on disk)\033[0m\n' "$$missing"; \
+		apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing > /dev/null; \
 	else \
-		echo "No Chromium, and no right to install one: tests/browser will fail. As root: apt-get install chromium"; \
+		echo "Not here, and no right to install it, so that its tests will fail: as root, apt-get install $$missing"; \
 	fi
 	touch $@
