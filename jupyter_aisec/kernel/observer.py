@@ -17,13 +17,12 @@ from jupyter_aisec.confine.wire import Message
 from jupyter_aisec.errors import MalformedError
 from jupyter_aisec.provenance.facts import Observation, SeenCell
 from jupyter_aisec.record import source_digest
+from jupyter_aisec.sealed.messages import OUTPUT_TYPES
 
-__all__ = ["OUTPUT_TYPES", "Observer"]
+__all__ = ["Observer"]
 
 MOST_CELLS = 5_000
-OUTPUT_TYPES = frozenset(
-    {"stream", "display_data", "execute_result", "update_display_data", "error", "clear_output"}
-)
+_OUTPUTS = OUTPUT_TYPES | {"clear_output"}
 Status = Literal["ok", "error", "aborted"]
 
 
@@ -96,7 +95,7 @@ class Observer:
             status = _object(message, "content").get("status")
             # Whatever it calls it, it is an answer; a strange one did not end well.
             cell.status = cast(Status, status) if status in ("ok", "aborted") else "error"
-        elif message.channel == "iopub" and kind in OUTPUT_TYPES:
+        elif message.channel == "iopub" and kind in _OUTPUTS:
             if cell.outputs is None:
                 cell.outputs = hashlib.sha256()
             # The content's length first, so that two outputs are not one longer one.

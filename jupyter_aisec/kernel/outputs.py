@@ -22,14 +22,11 @@ from collections.abc import Callable
 from typing import Any
 
 from jupyter_aisec.confine.wire import Message, new_message
-from jupyter_aisec.sealed.messages import PAGED, sealed_message
+from jupyter_aisec.sealed.messages import MARK, PAGED, WIDGET_TYPES, sealed_message
 from jupyter_aisec.sealed.outputs import OutputKey, OutputSealer
 
-__all__ = ["MARK", "OutputGuard", "dropped"]
+__all__ = ["OutputGuard", "dropped"]
 
-MARK = "aisec"
-"""The name in a message's metadata under which the server extension finds the recipients."""
-_WIDGETS = frozenset({"comm_open", "comm_msg", "comm_close"})
 _PAYLOADS = frozenset({PAGED, "ask_exit"})  # not set_next_input: it writes into a cell
 _STATES = frozenset({"busy", "idle", "starting"})
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -79,7 +76,7 @@ class OutputGuard:
         metadata: dict[str, Any] = {}
         if self._guarded:
             # Widgets find the version of their protocol there.
-            metadata = message.json("metadata") if kind in _WIDGETS else {}
+            metadata = message.json("metadata") if kind in WIDGET_TYPES else {}
             metadata = {**metadata, MARK: _mark(recipients)}
         else:
             sealed = sealed_message(

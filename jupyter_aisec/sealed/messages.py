@@ -12,8 +12,10 @@ from typing import Any
 
 __all__ = [
     "GUARD_VARIABLE",
+    "MARK",
     "OUTPUT_TYPES",
     "PAGED",
+    "WIDGET_TYPES",
     "as_output",
     "guard_token",
     "paged",
@@ -21,15 +23,18 @@ __all__ = [
 ]
 
 GUARD_VARIABLE = "AISEC_GUARD_TOKEN"
-"""By its name a secret: the keeper finds it, and nothing inside the confinement does."""
+"""Its name counts as a secret's, so the keeper gets it and nothing inside the confinement does."""
+MARK = "aisec"
+"""The name under which a message's metadata says which artifacts it may be made from."""
 OUTPUT_TYPES = frozenset(
     {"stream", "display_data", "update_display_data", "execute_result", "error"}
 )
 """Messages whose content becomes an output of a cell."""
 PAGED = "page"
-"""The payload of a reply that a page shows as one more output (``x?``)."""
+"""The source of those payloads of a reply that a page shows as one more output (``x?``)."""
+WIDGET_TYPES = frozenset({"comm_open", "comm_msg", "comm_close"})
+"""Messages that carry the state of widgets."""
 _WITH_ID = frozenset({"display_data", "update_display_data"})
-_WIDGETS = frozenset({"comm_open", "comm_msg", "comm_close"})
 _HARMLESS = frozenset({"status", "execute_input", "clear_output", "iopub_welcome"})
 _REPLY = ("status", "execution_count")
 
@@ -65,8 +70,8 @@ def sealed_message(
 ) -> tuple[str, dict[str, Any]] | None:
     """Type and content to pass on instead; None for a message that is not passed on.
 
-    ``seal`` makes a sealed output of an output. Of widgets and of replies nothing is told that
-    a front end would keep in a notebook or print.
+    ``seal`` turns an output into a sealed one. Messages of widgets, and replies, lose whatever a
+    front end would keep in a notebook or print.
     """
     if kind in OUTPUT_TYPES:
         shown: dict[str, Any] = {"data": seal(as_output(kind, content))["data"], "metadata": {}}
@@ -74,7 +79,7 @@ def sealed_message(
             shown["transient"] = content.get("transient", {})
         # An update stays one: it replaces what has its display id.
         return (kind if kind == "update_display_data" else "display_data"), shown
-    if kind in _WIDGETS:
+    if kind in WIDGET_TYPES:
         return kind, {"comm_id": "", "data": {}}
     if kind == "execute_reply":
         return kind, _silenced(content)

@@ -23,6 +23,7 @@ from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
 
 from jupyter_aisec.sealed.messages import (
     GUARD_VARIABLE,
+    MARK,
     OUTPUT_TYPES,
     as_output,
     guard_token,
@@ -30,7 +31,7 @@ from jupyter_aisec.sealed.messages import (
     sealed_message,
 )
 from jupyter_aisec.server.digests import Streams
-from jupyter_aisec.server.marks import MARK, Mark, carry, parse_mark
+from jupyter_aisec.server.marks import Mark, carry, parse_mark
 from jupyter_aisec.server.page import is_our_page
 from jupyter_aisec.server.seen import Seen
 

@@ -17,10 +17,10 @@ from typing import Any
 import msgspec
 
 from jupyter_aisec.errors import MalformedError
+from jupyter_aisec.sealed.messages import MARK
 from jupyter_aisec.sealed.outputs import OutputKey
 
 __all__ = [
-    "MARK",
     "Mark",
     "Recipient",
     "carry",
@@ -30,7 +30,6 @@ __all__ = [
     "unmarked",
 ]
 
-MARK = "aisec"
 # Of the messages that become outputs, nbformat 4 gives the output a metadata field of its own.
 _WITH_METADATA = frozenset({"display_data", "update_display_data", "execute_result"})
 
