@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
+from jupyter_aisec import __version__
 from jupyter_aisec.broker.limits import BodyLimit
 from jupyter_aisec.broker.problems import MEDIA_TYPE, NoTraces, Problem, add_problem_handlers
 from jupyter_aisec.broker.routes import (
@@ -56,7 +56,7 @@ def make_app(broker: Broker) -> FastAPI:
     app = FastAPI(
         title="jupyter-aisec broker",
         summary="Decides grants and releases keys.",
-        version=_version(),
+        version=__version__,
         lifespan=lifespan,
         docs_url=None,  # they load scripts from elsewhere
         redoc_url=None,
@@ -93,10 +93,3 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
 
 def _operation_id(route: APIRoute) -> str:
     return f"{route.tags[0]}-{route.name}" if route.tags else route.name
-
-
-def _version() -> str:
-    try:
-        return version("jupyter-aisec")
-    except PackageNotFoundError:  # run from a checkout
-        return "0"
