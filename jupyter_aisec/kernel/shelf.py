@@ -5,8 +5,8 @@ names, where the broker's store has them. What lies elsewhere (``artifact seal -
 have been sealed by a person: a kernel must not choose what its keeper opens.
 
 Writing is only to the place that the store has for a new version, and only what looks sealed
-(see :mod:`~jupyter_aisec.kernel.ciphertext`) or is a document that says nothing else than the
-broker knows. What did not become a version goes when the kernel ends.
+(see :mod:`~jupyter_aisec.kernel.ciphertext`) or is a document that tells the store no more than
+the broker knows. What did not become a version is removed when the kernel ends.
 """
 
 from __future__ import annotations
@@ -162,21 +162,22 @@ class Shelf:
         url = version_url(self.store, artifact, seal_id)
         self._check_place(url, name)
         folder = UrlFolder(url)
-        check = {
-            MANIFEST: lambda data: self._check_manifest(version, artifact, seal_id, data),
-            BUNDLE: lambda data: self._check_bundle(version, seal_id, name, data),
-            SIGNATURE_FILE: lambda data: self._check_bundle(version, seal_id, name, data),
-        }.get(name)
-        if check is not None:
-            document = _Document(self._limits.manifest if name == MANIFEST else self._limits.bundle)
-            yield document
-            data = bytes(document.data)
-            check(data)
-            with folder.create(name) as file:
-                file.write(data)
-            if name == MANIFEST:
-                version.manifest = data
-            return
+        if name == MANIFEST:
+            with _document(folder, name, self._limits.manifest) as document:
+                yield document
+                self._check_manifest(version, artifact, seal_id, document.data)
+            version.manifest = bytes(document.data)
+        elif name in (BUNDLE, SIGNATURE_FILE):
+            with _document(folder, name, self._limits.bundle) as document:
+                yield document
+                self._check_bundle(version, seal_id, name, document.data)
+        else:
+            with self._sealed(folder, name, version) as sealed:
+                yield sealed
+
+    @contextmanager
+    def _sealed(self, folder: UrlFolder, name: str, version: _Version) -> Iterator[_Sealed]:
+        """A sealed file of ``version``, which counts as waiting until that is registered."""
         if version.manifest is not None:
             raise _differs(name, "the manifest is written already")
         with folder.create(name) as file:
@@ -218,9 +219,11 @@ class Shelf:
                 raise _too_much("bytes that belong to no version")
             version.size += size
 
-    def _check_manifest(self, version: _Version, artifact: str, seal_id: str, data: bytes) -> None:
+    def _check_manifest(
+        self, version: _Version, artifact: str, seal_id: str, data: bytearray
+    ) -> None:
         """Of exactly the files that were written, with few and short names."""
-        envelope = parse_canonical(data, Envelope, MANIFEST)
+        envelope = parse_canonical(bytes(data), Envelope, MANIFEST)
         manifest = read_manifest(envelope)
         said = {one.stored_as: (one.sealed_size, one.sha256) for one in manifest.files}
         if (manifest.artifact, manifest.seal_id) != (artifact, seal_id):
@@ -233,7 +236,7 @@ class Shelf:
             if names > self._limits.names or self._names > self._limits.all_names:
                 raise _too_much("names of files")
 
-    def _check_bundle(self, version: _Version, seal_id: str, name: str, data: bytes) -> None:
+    def _check_bundle(self, version: _Version, seal_id: str, name: str, data: bytearray) -> None:
         """Byte for byte what the broker has."""
         if not version.registered:
             raise _differs(name, "its version is not in the catalog")
@@ -281,6 +284,15 @@ class _Document:
         self.data += data
         if len(self.data) > self._most:
             raise _too_much(f"a document above {self._most >> 20} MiB")
+
+
+@contextmanager
+def _document(folder: UrlFolder, name: str, most: int) -> Iterator[_Document]:
+    """A file of at most ``most`` bytes, written when the block ends without an error."""
+    document = _Document(most)
+    yield document
+    with folder.create(name) as file:
+        file.write(document.data)
 
 
 class _Sealed:
