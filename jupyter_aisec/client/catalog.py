@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jupyter_aisec.client.http import Http
-from jupyter_aisec.client.views import ArtifactView, as_view
+from jupyter_aisec.client.views import ArtifactView, ListedView, as_list, as_view
 from jupyter_aisec.ledger.trust import Trust
 from jupyter_aisec.sealed.manifest import check_artifact_name
 
 if TYPE_CHECKING:
     from jupyter_aisec.sealed.artifact import SealResult
 
-__all__ = ["get_artifact", "registration"]
+__all__ = ["get_artifact", "get_versions", "registration"]
 
 
 def get_artifact(http: Http, name: str, version: int | None) -> ArtifactView:
@@ -20,6 +20,12 @@ def get_artifact(http: Http, name: str, version: int | None) -> ArtifactView:
     check_artifact_name(name)
     params = {} if version is None else {"version": version}
     return as_view(http.get(f"/v1/artifacts/{name}", params), ArtifactView)
+
+
+def get_versions(http: Http, name: str) -> tuple[ListedView, ...]:
+    """Every version of an artifact, the first one first; raises NotFoundError."""
+    check_artifact_name(name)
+    return as_list(http.pages(f"/v1/artifacts/{name}/versions"), ListedView)
 
 
 def registration(result: SealResult, url: str, trust: Trust) -> dict[str, Any]:

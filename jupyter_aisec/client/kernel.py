@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -22,11 +22,19 @@ from http_message_signatures.algorithms import ED25519
 from http_message_signatures.resolvers import MappingKeyResolver
 from requests.auth import AuthBase
 
-from jupyter_aisec.client.catalog import get_artifact, registration
+from jupyter_aisec.client.catalog import get_artifact, get_versions, registration
 from jupyter_aisec.client.http import BearerAuth, Http
-from jupyter_aisec.client.views import ArtifactView, GrantView, SealedView, as_list, as_view
+from jupyter_aisec.client.views import (
+    ArtifactView,
+    GrantView,
+    ListedView,
+    OutputSourceView,
+    SealedView,
+    as_list,
+    as_view,
+)
 from jupyter_aisec.errors import SignatureError
-from jupyter_aisec.grants.statements import ReleaseStatement
+from jupyter_aisec.grants.statements import OutputReleaseStatement, ReleaseStatement
 from jupyter_aisec.ids import new_id
 from jupyter_aisec.ledger.checkpoint import open_checkpoint
 from jupyter_aisec.ledger.trust import Trust
@@ -34,12 +42,13 @@ from jupyter_aisec.people import dsse
 from jupyter_aisec.people.canonical import canonical
 from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.sealed.datakey import DataKey
-from jupyter_aisec.sealed.release import ReleaseKey, release_info
+from jupyter_aisec.sealed.release import ReleaseKey, output_release_info, release_info
 
 if TYPE_CHECKING:
     from jupyter_aisec.sealed.artifact import SealResult
+    from jupyter_aisec.sealed.outputs import OutputHeader
 
-__all__ = ["KernelAuth", "KernelClient", "Release"]
+__all__ = ["KernelAuth", "KernelClient", "OutputRelease", "Release"]
 
 LABEL = "aisec"
 TAG = "jupyter-aisec"
@@ -114,6 +123,25 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
         return f"<Release of {len(self.keys)} keys of {self.seal_id}, entry {self.entry}>"
 
 
+class _OutputAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    key: bytes
+    sources: tuple[OutputSourceView, ...]
+    entry: int
+    signature: dsse.Envelope
+    checkpoint: str
+
+
+class OutputRelease(msgspec.Struct, frozen=True, kw_only=True):
+    """The content key of one saved output; never shown. Whoever gets it wipes it."""
+
+    key: DataKey
+    sources: tuple[OutputSourceView, ...]
+    entry: int
+
+    def __repr__(self) -> str:
+        return f"<OutputRelease of {len(self.sources)} artifacts, entry {self.entry}>"
+
+
 class KernelClient:
     """What a kernel asks of the broker, through the keeper's relay or directly."""
 
@@ -144,6 +172,9 @@ class KernelClient:
 
     def artifact(self, name: str, version: int | None = None) -> ArtifactView:
         return get_artifact(self.http, name, version)
+
+    def versions(self, name: str) -> tuple[ListedView, ...]:
+        return get_versions(self.http, name)
 
     def store(self) -> str:
         """The URL below which new versions are written."""
@@ -193,6 +224,30 @@ class KernelClient:
         }
         return Release(seal_id=answer.seal_id, keys=keys, entry=answer.entry)
 
+    def output(self, header: OutputHeader, grants: Mapping[str, str]) -> OutputRelease:
+        """The content key of a saved output; ``grants`` by the seal ids of its header.
+
+        Raises as :meth:`keys` does, and WrongKeyError for a header that was changed.
+        """
+        action = new_id("action")
+        body = {"header": header, "grants": grants}
+        answer = as_view(self._post("/v1/outputs/keys", body, action), _OutputAnswer)
+        digest = header.ciphertext_sha256
+        statement = OutputReleaseStatement(
+            entry=answer.entry,
+            action=action,
+            ciphertext_sha256=digest,
+            kernel=self.kernel,
+            key_sha256=hashlib.sha256(answer.key).hexdigest(),
+        )
+        self._check_signed(answer, statement)
+        named = [(one.artifact, one.seal_id, one.grant) for one in answer.sources]
+        if named != [(key.artifact, key.seal_id, grants[key.seal_id]) for key in header.keys]:
+            raise _differs()
+        info = output_release_info(ciphertext_sha256=digest, kernel=self.kernel)
+        key = _taken(self.release_key.open(answer.key, info))
+        return OutputRelease(key=key, sources=answer.sources, entry=answer.entry)
+
     def sealed(self, result: SealResult, url: str) -> SealedView:
         """Register a version that this kernel sealed at ``url``."""
         body = registration(result, url, self.trust)
@@ -213,8 +268,7 @@ class KernelClient:
         return self.http.post(path, body, {ACTION_HEADER: action or new_id("action")})
 
     def _check_release(self, answer: _Answer, grant: str, action: str) -> None:
-        dsse.verify(answer.signature, self.trust.broker_key)
-        expected = ReleaseStatement(
+        statement = ReleaseStatement(
             entry=answer.entry,
             action=action,
             grant=grant,
@@ -222,13 +276,18 @@ class KernelClient:
             kernel=self.kernel,
             keys_sha256=hashlib.sha256(canonical(answer.keys)).hexdigest(),
         )
-        type_ = ReleaseStatement
-        if answer.signature.read(type_, type_.payload_type, "The release") != expected:
-            raise SignatureError(
-                "The broker's signature is over another release than the one that came.",
-                next="Tell an admin: something between this kernel and the broker changes answers.",
-                code="release-differs",
-            )
+        self._check_signed(answer, statement)
+
+    def _check_signed(
+        self,
+        answer: _Answer | _OutputAnswer,
+        statement: ReleaseStatement | OutputReleaseStatement,
+    ) -> None:
+        """That the broker signed exactly this, and logged it before."""
+        dsse.verify(answer.signature, self.trust.broker_key)
+        type_ = type(statement)
+        if answer.signature.read(type_, type_.payload_type, "The release") != statement:
+            raise _differs()
         checkpoint = open_checkpoint(answer.checkpoint, self.trust.log_key)
         if checkpoint.size <= answer.entry:
             raise SignatureError(
@@ -236,6 +295,14 @@ class KernelClient:
                 next="Tell an admin, who runs `aisec audit verify`.",
                 code="release-not-logged",
             )
+
+
+def _differs() -> SignatureError:
+    return SignatureError(
+        "The broker's signature is over another release than the one that came.",
+        next="Tell an admin: something between this kernel and the broker changes answers.",
+        code="release-differs",
+    )
 
 
 def _taken(secret: bytes) -> DataKey:

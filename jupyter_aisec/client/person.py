@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from jupyter_aisec.client.catalog import get_artifact, registration
+from jupyter_aisec.client.catalog import get_artifact, get_versions, registration
 from jupyter_aisec.client.events import Event, follow
 from jupyter_aisec.client.home import Account, Home, Session, take_token
 from jupyter_aisec.client.http import BearerAuth, Http
@@ -50,7 +50,6 @@ from jupyter_aisec.ledger.checkpoint import Checkpoint
 from jupyter_aisec.ledger.trust import Trust
 from jupyter_aisec.people import dsse
 from jupyter_aisec.people.keys import PublicKey, SigningKey
-from jupyter_aisec.sealed.manifest import check_artifact_name
 from jupyter_aisec.times import format_time, parse_time
 
 if TYPE_CHECKING:
@@ -179,8 +178,7 @@ class PersonClient:
 
     def versions(self, name: str) -> tuple[ListedView, ...]:
         """Every version of an artifact, the first one first."""
-        check_artifact_name(name)
-        return as_list(self.http.pages(f"/v1/artifacts/{name}/versions"), ListedView)
+        return get_versions(self.http, name)
 
     def store(self) -> str:
         """The URL below which new versions are written."""

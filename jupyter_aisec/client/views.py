@@ -23,6 +23,7 @@ __all__ = [
     "KeyView",
     "Lease",
     "ListedView",
+    "OutputSourceView",
     "PersonView",
     "PolicyView",
     "RunView",
@@ -49,6 +50,15 @@ class ArtifactView(ListedView, frozen=True, kw_only=True):
     """One version with its manifest."""
 
     manifest: Envelope
+
+
+class OutputSourceView(msgspec.Struct, frozen=True, kw_only=True):
+    """An artifact version that an output was made from, and the grant it was opened under."""
+
+    artifact: str
+    version: int
+    seal_id: str
+    grant: str
 
 
 class SealedView(msgspec.Struct, frozen=True, kw_only=True):

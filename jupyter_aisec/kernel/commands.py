@@ -18,9 +18,11 @@ __all__ = [
     "FORMATS",
     "GrantCommand",
     "LoadCommand",
+    "OpenCommand",
     "SaveCommand",
     "parse_grant",
     "parse_load",
+    "parse_open",
     "parse_save",
 ]
 
@@ -58,6 +60,13 @@ class SaveCommand(msgspec.Struct, frozen=True, kw_only=True):
     expression: str
     artifact: str
     labels: tuple[str, ...] = ()
+
+
+class OpenCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """``%open_outputs NOTEBOOK …``. The first cell is 1."""
+
+    notebook: str
+    cell: int | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -142,6 +151,14 @@ def parse_load(line: str) -> LoadCommand:
         columns=tuple(columns.split(",")) if columns else None,
         **options,
     )
+
+
+def parse_open(line: str) -> OpenCommand:
+    """The line after ``%open_outputs``. Raises UsageError."""
+    parser = _Parser(prog="open_outputs", usage="%%open_outputs NOTEBOOK.ipynb [--cell N]")
+    parser.add_argument("notebook")
+    parser.add_argument("--cell", type=int)
+    return OpenCommand(**vars(parser.parse_args(_split(line, "open_outputs"))))
 
 
 def parse_save(line: str) -> SaveCommand:

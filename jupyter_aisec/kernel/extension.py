@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jupyter_aisec.kernel import explain, face
+from jupyter_aisec.kernel import comm, explain, face
 from jupyter_aisec.kernel.magics import AisecMagics
 from jupyter_aisec.sealed.provider import set_provider
 
@@ -25,6 +25,7 @@ def load(shell: Any) -> None:
     made.recorder.install(shell)
     shell.register_magics(AisecMagics(shell, made))
     explain.install(shell)
+    comm.register(shell, made)
     set_provider(lambda artifact: _open(made, artifact))
     face._face = made
 
@@ -37,7 +38,8 @@ def unload(shell: Any) -> None:
     made.stop()
     made.recorder.remove(shell)
     explain.remove(shell)
-    for name in ("grant", "load_secure", "save_secure", "provenance"):
+    comm.unregister(shell)
+    for name in ("grant", "load_secure", "save_secure", "open_outputs", "provenance"):
         shell.magics_manager.magics["line"].pop(name, None)
     set_provider(None)
     face._face = None

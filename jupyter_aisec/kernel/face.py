@@ -6,6 +6,7 @@ Magics and functions are two ways to the same few actions, which are here.
 from __future__ import annotations
 
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 from jupyter_aisec.errors import RefusedError, UsageError
@@ -30,6 +31,8 @@ class Face:
         self.shell = shell
         self.recorder = Recorder()
         self._session: KernelSession | None = None
+        self._making = threading.Lock()
+        self._opening = threading.Lock()
         self._lease: LeaseThread | None = None
         self._cards: dict[str, Card] = {}
         self._warnings: dict[str, str] = {}
@@ -38,14 +41,15 @@ class Face:
     @property
     def session(self) -> KernelSession:
         """The session, made when something first needs it."""
-        if self._session is None:
-            from jupyter_aisec.kernel.desk import find_desk
-            from jupyter_aisec.kernel.session import KernelSession
+        with self._making:
+            if self._session is None:
+                from jupyter_aisec.kernel.desk import find_desk
+                from jupyter_aisec.kernel.session import KernelSession
 
-            session = KernelSession(find_desk(_connection_file(self.shell)), self.recorder)
-            session.listen(self._show)
-            self._session = session
-        return self._session
+                session = KernelSession(find_desk(_connection_file(self.shell)), self.recorder)
+                session.listen(self._show)
+                self._session = session
+            return self._session
 
     def watch(self) -> None:
         """Keeps leases and cards up to date from now on."""
@@ -90,6 +94,16 @@ class Face:
             next="Ask for one: `%grant request NAME --for 1h --reason TEXT`",
             code="no-grant",
         )
+
+    def open_output(self, bundle: object) -> dict[str, Any]:
+        """A saved output that was sealed, as it was; see :func:`.saved.open_saved`.
+
+        One at a time: a page asks for several at once, in threads of their own.
+        """
+        from jupyter_aisec.kernel.saved import open_saved
+
+        with self._opening:
+            return open_saved(self, bundle)
 
     def give_back(self, grant: str, reason: str) -> GrantView:
         """Returns a grant, then wipes what it opened; the cell that asked for it goes on."""

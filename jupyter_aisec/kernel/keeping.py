@@ -71,7 +71,7 @@ class Keeping:
         opened: Callable[[str, str, bytes], None],
         refused: Callable[[str, str], None],
     ) -> None:
-        """``opened(artifact, seal_id, output_key)`` hears of each key release,
+        """``opened(artifact, seal_id, output_key)`` hears of each artifact version opened,
         ``refused(method, path)`` of each request that is not on the list."""
         self.person = person
         self._seat = seat
@@ -221,10 +221,10 @@ class Keeping:
 
     # -- sealed files
 
-    def output_key(self, artifact: str, seal_id: str) -> bytes:
+    def output_key(self, artifact: str, seal_id: str, version: int | None = None) -> bytes:
         """Of a version; asked of the broker if the kernel never asked for its manifest."""
         if seal_id not in self.output_keys:
-            view = self.person.artifact(artifact)
+            view = self.person.artifact(artifact, version)
             self.output_keys[view.seal_id] = read_manifest(view.manifest).output_key
         return self.output_keys[seal_id]
 

@@ -26,12 +26,14 @@ def _page(after: str) -> str:
 _KIB, _MIB = 1 << 10, 1 << 20
 _GET = re.compile(
     rf"/v1/(?:whoami|store|trust|artifacts|artifacts/{NAME}(?:\?version=[0-9]{{1,9}})?"
+    rf"|artifacts/{NAME}/versions{_page('[0-9]{1,9}')}"
     rf"|grants{_page(GRANT)}|grants/{GRANT}|runs{_page(_RUN)}|runs/{_RUN}"
     rf"|bundles/{SEAL_ID}|ledger/(?:key|checkpoint|{_TILE}))"
 )
 # What is sent, and how many bytes of it: a record names every package and every cell.
 _POST = (
     (re.compile(rf"/v1/grants/{GRANT}/keys"), 512 * _KIB),
+    (re.compile(r"/v1/outputs/keys"), 512 * _KIB),
     (re.compile(r"/v1/artifacts"), 16 * _MIB),
     (re.compile(r"/v1/runs"), 32 * _MIB),
 )

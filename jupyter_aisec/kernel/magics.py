@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 
-from jupyter_aisec.kernel.commands import parse_grant, parse_load, parse_save
+from jupyter_aisec.kernel.commands import parse_grant, parse_load, parse_open, parse_save
 
 if TYPE_CHECKING:
     from jupyter_aisec.kernel.face import Face
@@ -58,6 +58,19 @@ class AisecMagics(Magics):
         from jupyter_aisec.kernel.save import save_as
 
         save_as(self._face, parse_save(line))
+
+    @no_var_expand
+    @line_magic
+    def open_outputs(self, line: str) -> None:
+        """Show the sealed outputs of a saved notebook: ``%open_outputs NOTEBOOK.ipynb``.
+
+        With ``--cell N``, those of one cell; the first is 1. It takes a grant of this notebook
+        for all that an output was made from. Markup is not shown here; in JupyterLab, open the
+        notebook and press Show.
+        """
+        from jupyter_aisec.kernel.saved import open_notebook
+
+        open_notebook(self._face, parse_open(line))
 
     @no_var_expand
     @line_magic

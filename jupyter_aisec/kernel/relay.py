@@ -19,7 +19,7 @@ import requests
 from tornado import web
 from tornado.iostream import StreamClosedError
 
-from jupyter_aisec.client.views import ArtifactView, as_view
+from jupyter_aisec.client.views import ArtifactView, OutputSourceView, as_view
 from jupyter_aisec.errors import AisecError, BrokerUnreachableError, MalformedError, RefusedError
 from jupyter_aisec.kernel.keeping import Asked, Keeping
 from jupyter_aisec.kernel.listed import NAME, SEAL_ID, listed
@@ -142,7 +142,10 @@ class _Forward(_Handler):
         except AisecError as error:
             return self.problem(error)
         if response.status_code == 200:
-            self._learn(path, response.content, body)
+            try:
+                await self.keeping.call(lambda: self._learn(path, response.content, body))
+            except AisecError as error:
+                return self.problem(error)
             if manifest is not None:
                 self.keeping.shelf.registered(manifest)
         self.set_status(response.status_code)
@@ -163,9 +166,17 @@ class _Forward(_Handler):
         return new.manifest
 
     def _learn(self, path: str, content: bytes, body: bytes | None) -> None:
-        """From the catalog, where sealed files lie; from key releases, what was opened."""
+        """From the catalog, where sealed files lie; from releases, what was opened.
+
+        What cannot be learned from is not passed on.
+        """
         keeping = self.keeping
-        if path.startswith("/v1/artifacts/"):
+        if path == "/v1/outputs/keys":
+            sources = msgspec.json.decode(content)["sources"]
+            for one in as_view(sources, tuple[OutputSourceView, ...]):
+                key = keeping.output_key(one.artifact, one.seal_id, one.version)
+                keeping.opened(one.artifact, one.seal_id, key)
+        elif path.startswith("/v1/artifacts/") and not path.endswith("/versions"):
             version = as_view(msgspec.json.decode(content), ArtifactView)
             keeping.shelf.named(version)
             keeping.output_keys[version.seal_id] = read_manifest(version.manifest).output_key

@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from jupyter_aisec.client.views import ArtifactView, GrantView, Lease
 from jupyter_aisec.errors import ConflictError, NotFoundError, RefusedError
 from jupyter_aisec.grants.statements import Request
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from jupyter_aisec.sealed.artifact import OpenArtifact
     from jupyter_aisec.sealed.memory import Memory
 
-__all__ = ["KernelSession", "Opened", "Released"]
+__all__ = ["KernelSession", "Opened", "Released", "Shown"]
 
 _POLL_SECONDS = 1.0
 _USABLE = {"active": 0, "scheduled": 1, "pending": 2}  # the best state first
@@ -69,6 +71,17 @@ class Opened:
         return f"<Opened {self.artifact} version {self.version}>"
 
 
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """An artifact version that a saved output, opened in this kernel, was made from."""
+
+    artifact: str
+    version: int
+    seal_id: str
+    labels: tuple[str, ...]
+    grant: str
+    entry: int
+
+
 class KernelSession:
     """``desk`` signs for the person; ``recorder`` knows what ran."""
 
@@ -78,7 +91,8 @@ class KernelSession:
         self.key = SigningKey.generate()
         self.release_key = ReleaseKey.generate()
         self.opened: list[Opened] = []
-        self.ever_opened: dict[str, Opened] = {}  # by seal id: what flows into what is sealed
+        # By seal id: what flows into what is sealed.
+        self.ever_opened: dict[str, Opened | Shown] = {}
         self.views: dict[str, GrantView] = {}
         self.bound: dict[str, Lease | None] = {}
         self.closed: dict[str, str] = {}  # grants that open nothing any more, and why
@@ -138,15 +152,17 @@ class KernelSession:
         """``listener(view)`` is called, by any thread, with each new view of a grant."""
         self._listeners.append(listener)
 
-    def choose(self, artifact: str) -> GrantView | None:
+    def choose(self, artifact: str, version: int | None = None) -> GrantView | None:
         """The grant to open ``artifact`` under: of this seat, in the best state, the newest.
 
-        A grant that another seat has begun to use is that seat's.
+        A grant for that ``version`` alone will do where one is given. A grant that another
+        seat has begun to use is that seat's.
         """
+        covering = {artifact, f"{artifact}@{version}"}
         usable = [
             view
             for view in self.grants()
-            if artifact in view.artifacts
+            if covering & set(view.artifacts)
             and view.state in _USABLE
             and view.id not in self.closed
             and (view.state != "active" or self._seat(view) == self.about.seat)
@@ -220,6 +236,11 @@ class KernelSession:
         with self.changed:
             self.opened.append(opened)
             self.ever_opened[opened.seal_id] = opened
+
+    def show(self, shown: Shown) -> None:
+        """What an output showed is known from here on; what is open itself says more."""
+        with self.changed:
+            self.ever_opened.setdefault(shown.seal_id, shown)
 
     def leases(self, grant: str) -> Lease:
         """Renews the lease of a bound grant."""

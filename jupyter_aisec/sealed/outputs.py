@@ -37,6 +37,7 @@ __all__ = [
     "OutputKey",
     "OutputSealer",
     "SealedOutput",
+    "check_ciphertext",
     "open_output",
     "read_output",
     "seal_output",
@@ -152,18 +153,19 @@ def unwrap_content_key(
     return wrapped
 
 
+def check_ciphertext(sealed: SealedOutput) -> None:
+    """Raises SealBrokenError (``output-changed``) unless it is what the header names."""
+    if hashlib.sha256(sealed.ciphertext).hexdigest() != sealed.header.ciphertext_sha256:
+        raise SealBrokenError("A sealed output was changed.", next=_AGAIN, code="output-changed")
+
+
 def open_output(sealed: SealedOutput, content_key: Buffer) -> dict[str, Any]:
     """The output as it was: a stream, a display, a result or an error (nbformat 4).
 
     Anybody can seal to a public key, so what comes out is nothing to trust or to run.
     Raises WrongKeyError, SealBrokenError if it was changed, MalformedError if it is no output.
     """
-    if hashlib.sha256(sealed.ciphertext).hexdigest() != sealed.header.ciphertext_sha256:
-        raise SealBrokenError(
-            "A sealed output was changed.",
-            next=_AGAIN,
-            code="output-changed",
-        )
+    check_ciphertext(sealed)
     try:
         plain = AESGCM(content_key).decrypt(_NONCE, sealed.ciphertext, None)
     except (InvalidTag, ValueError):

@@ -31,14 +31,20 @@ from jupyter_aisec.errors import (
     SignatureError,
     WrongKeyError,
 )
-from jupyter_aisec.grants.statements import ReleaseStatement
+from jupyter_aisec.grants.statements import OutputReleaseStatement, ReleaseStatement
 from jupyter_aisec.ids import new_id
 from jupyter_aisec.ledger import Checkpoint, NoteSigner, sign_checkpoint
 from jupyter_aisec.ledger.trust import Trust
 from jupyter_aisec.people import dsse
 from jupyter_aisec.people.canonical import canonical
 from jupyter_aisec.people.keys import SigningKey
-from jupyter_aisec.sealed.release import ReleaseKey, release_info, seal_key
+from jupyter_aisec.sealed.outputs import OutputHeader, OutputKey
+from jupyter_aisec.sealed.release import (
+    ReleaseKey,
+    output_release_info,
+    release_info,
+    seal_key,
+)
 from tests.scripted import Answer, Got, Scripted
 
 BROKER = SigningKey.generate()
@@ -170,6 +176,111 @@ def test_a_release_that_is_not_the_brokers_is_refused(
     assert caught.value.code == code
 
 
+HEADER = OutputHeader(
+    keys=(
+        OutputKey(artifact="dataset/x", seal_id=SEAL),
+        OutputKey(artifact="weights/y", seal_id="seal_2"),
+    ),
+    ciphertext_sha256="0" * 64,
+    wrapped=b"wrapped",
+)
+GRANTS = {SEAL: GRANT, "seal_2": "grant_2"}
+
+
+class FakeOutputBroker(FakeBroker):
+    """Releases DATA_KEY as the content key of HEADER."""
+
+    sources = tuple(
+        {
+            "artifact": key.artifact,
+            "version": 3,
+            "seal_id": key.seal_id,
+            "grant": GRANTS[key.seal_id],
+        }
+        for key in HEADER.keys
+    )
+
+    def __call__(self, got: Got) -> Answer:
+        info = output_release_info(
+            ciphertext_sha256=HEADER.ciphertext_sha256, kernel=KERNEL.public.key_id
+        )
+        key = seal_key(DATA_KEY, self.recipient, info)
+        said = {
+            "entry": 7,
+            "action": got.headers["Aisec-Action"],
+            "ciphertext_sha256": HEADER.ciphertext_sha256,
+            "kernel": KERNEL.public.key_id,
+            "key_sha256": hashlib.sha256(key).hexdigest(),
+            **self.change,
+        }
+        type_ = OutputReleaseStatement
+        checkpoint = Checkpoint("log.example", self.size, b"r" * 32)
+        answer = {
+            "key": key,
+            "sources": self.sources,
+            "entry": 7,
+            "signature": dsse.sign(type_(**said), type_.payload_type, self.signer),
+            "checkpoint": sign_checkpoint(checkpoint, LOG),
+        }
+        return Answer(body=msgspec.json.encode(answer))
+
+
+def test_an_outputs_content_key_is_opened(scripted: Scripted) -> None:
+    scripted.route = FakeOutputBroker()
+    release = client(scripted).output(HEADER, GRANTS)
+    assert bytes(release.key.secret) == DATA_KEY
+    assert [one.grant for one in release.sources] == [GRANT, "grant_2"]
+    assert DATA_KEY.decode() not in repr(release)
+    [asked] = scripted.got
+    assert asked.path == "/v1/outputs/keys"
+    body = msgspec.json.decode(asked.body)
+    assert msgspec.convert(body["header"], OutputHeader) == HEADER
+    assert body["grants"] == GRANTS
+
+
+def _other_sources(broker: FakeBroker) -> None:
+    broker.sources = FakeOutputBroker.sources[:1]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("twist", "kind", "code"),
+    [
+        (_other_signer, SignatureError, "signature-missing"),
+        (_other_recipient, WrongKeyError, "sealed-key-wrong"),
+        (_too_small, SignatureError, "release-not-logged"),
+        (_other_sources, SignatureError, "release-differs"),
+        (_lie(entry=6), SignatureError, "release-differs"),
+        (_lie(action=new_id("action")), SignatureError, "release-differs"),
+        (_lie(ciphertext_sha256="1" * 64), SignatureError, "release-differs"),
+        (_lie(kernel="sha256:00"), SignatureError, "release-differs"),
+        (_lie(key_sha256="00"), SignatureError, "release-differs"),
+    ],
+    ids=[
+        "signed by another key",
+        "encrypted to another kernel",
+        "not below its checkpoint",
+        "other artifacts",
+        "another entry",
+        "another action",
+        "another output",
+        "another kernel",
+        "another key",
+    ],
+)
+def test_an_outputs_release_that_is_not_the_brokers_is_refused(
+    scripted: Scripted,
+    twist: Callable[[FakeBroker], None],
+    kind: type[AisecError],
+    code: str,
+) -> None:
+    broker = FakeOutputBroker()
+    twist(broker)
+    scripted.route = broker
+    with pytest.raises(kind) as caught:
+        client(scripted).output(HEADER, GRANTS)
+    assert caught.value.code == code
+
+
 def test_an_answer_of_another_shape_is_a_fault(scripted: Scripted) -> None:
     with pytest.raises(BrokerFaultError, match="aisec doctor"):
         client(scripted).keys(GRANT, "dataset/x")
@@ -255,13 +366,16 @@ def test_no_repr_shows_a_key(scripted: Scripted) -> None:
 
 def test_what_else_a_kernel_asks_goes_to_its_route(scripted: Scripted) -> None:
     scripted.route = lambda got: Answer(
-        body={"/v1/store": b'{"url": "file:///store"}', "/v1/grants": b"[]"}.get(
-            got.path.partition("?")[0], b"{}"
-        )
+        body={
+            "/v1/store": b'{"url": "file:///store"}',
+            "/v1/grants": b"[]",
+            "/v1/artifacts/dataset/x/versions": b"[]",
+        }.get(got.path.partition("?")[0], b"{}")
     )
     kernel = client(scripted)
     assert kernel.store() == "file:///store"
     assert kernel.grants() == ()
+    assert kernel.versions("dataset/x") == ()
     assert kernel.bundle("seal_1") == {}
     record = dsse.sign({"a": 1}, "application/x", KERNEL)
     assert kernel.record_run(record, "seal_1") == {}

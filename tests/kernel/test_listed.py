@@ -15,6 +15,7 @@ GRANT = "grant_01ARZ3NDEKTSV4RRFFQ69G5FAV"
     [
         "/v1/whoami",
         "/v1/artifacts/dataset/a..b?version=3",
+        "/v1/artifacts/dataset/a..b/versions?limit=500&after=1000",
         "/v1/grants?state=pending",
         "/v1/grants?limit=1000",
         f"/v1/grants?state=pending&limit=1000&after={GRANT}",
@@ -65,6 +66,8 @@ def test_not_on_the_list(target: str) -> None:
 def test_bodies_have_bounds() -> None:
     keys = f"/v1/grants/{GRANT}/keys"
     assert listed("POST", keys, 100)
+    assert listed("POST", "/v1/outputs/keys", 200 << 10)
+    assert not listed("POST", "/v1/outputs/keys", 1 << 20)
     assert not listed("POST", keys, 1 << 20)
     assert not listed("PUT", "/v1/runs", 1)
 
