@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from jupyter_aisec.errors import MalformedError
 from jupyter_aisec.grants.policy import MAX_POLICY
+from jupyter_aisec.ledger.bodies import EndedHow
 from jupyter_aisec.people.dsse import Envelope, Signature
 from jupyter_aisec.sealed.manifest import MAX_FILES
 from jupyter_aisec.sealed.outputs import MAX_KEYS, OutputHeader, OutputKey
@@ -139,7 +140,7 @@ class EndedIn(Strict):
     """A kernel confirms that its keys and buffers are gone."""
 
     kernel: KeyId
-    how: Literal["wiped", "killed", "exited"]
+    how: EndedHow
 
 
 class RunIn(Strict):

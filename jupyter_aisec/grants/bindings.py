@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from jupyter_aisec.errors import ConflictError, IdentityError, MalformedError, RefusedError
 from jupyter_aisec.grants.approvals import asked, ended_error
@@ -11,7 +11,7 @@ from jupyter_aisec.grants.grant import Grant
 from jupyter_aisec.grants.policy import ISOLATION
 from jupyter_aisec.grants.signed import Signed, read_signed
 from jupyter_aisec.grants.statements import Binding
-from jupyter_aisec.ledger.bodies import EndingConfirmed, SeatBound
+from jupyter_aisec.ledger.bodies import EndedHow, EndingConfirmed, SeatBound
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.people.release_keys import load_release_key
 from jupyter_aisec.times import parse_time
@@ -111,7 +111,7 @@ def propose_ending(
     state: State,
     grant: str,
     kernel: str,
-    how: Literal["wiped", "killed", "exited"],
+    how: EndedHow,
     now: datetime,
 ) -> EndingConfirmed:
     """The entry for the keeper's word that the kernel's keys and buffers are gone."""

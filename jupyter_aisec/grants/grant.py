@@ -16,7 +16,7 @@ import msgspec
 from jupyter_aisec.grants.names import narrow, split_reference
 from jupyter_aisec.grants.signed import Signed
 from jupyter_aisec.grants.statements import Approval, Binding, Decision, Request
-from jupyter_aisec.ledger.bodies import EndedWhy, Terms
+from jupyter_aisec.ledger.bodies import EndedHow, EndedWhy, Terms
 from jupyter_aisec.times import parse_time
 
 __all__ = ["Approved", "Bound", "Ended", "Grant", "GrantState"]
@@ -42,7 +42,7 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     index: int
     at: datetime
     signed: Signed[Binding]
-    confirmed: Literal["wiped", "killed", "exited"] | None = None  # its ending, if it is over
+    confirmed: EndedHow | None = None  # its ending, if it is over
 
     @property
     def kernel(self) -> str:

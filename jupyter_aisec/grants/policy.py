@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from jupyter_aisec.errors import MalformedError, UsageError
+from jupyter_aisec.ledger.bodies import Isolation
 from jupyter_aisec.people.canonical import canonical
 from jupyter_aisec.people.directory import Role
 from jupyter_aisec.times import format_duration, parse_duration
@@ -26,13 +27,11 @@ __all__ = [
     "DEFAULT_POLICY_TEXT",
     "ISOLATION",
     "MAX_POLICY",
-    "Isolation",
     "Policy",
     "Rule",
     "parse_policy",
 ]
 
-Isolation = Literal["none", "partial", "full"]
 ISOLATION: tuple[Isolation, ...] = ("none", "partial", "full")  # from least to most
 
 DEFAULT_POLICY_TEXT = """\

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from jupyter_aisec.ledger.bodies import Role
+from jupyter_aisec.ledger.bodies import Isolation, Role
 from jupyter_aisec.people.keys import PublicKey
 
 
@@ -69,7 +69,7 @@ class Binding(Statement, frozen=True, kw_only=True):
     seat: str
     kernel_key: PublicKey  # Ed25519, made inside the kernel
     release_key: bytes  # HPKE public key (MLKEM768_X25519), made inside the kernel
-    isolation: Literal["none", "partial", "full"]
+    isolation: Isolation
     vouched: bool = False
     missing: tuple[str, ...] = ()  # what a level below full lacks
 

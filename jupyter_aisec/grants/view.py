@@ -8,9 +8,8 @@ import msgspec
 
 from jupyter_aisec.grants.decide import Refusal
 from jupyter_aisec.grants.grant import Grant, GrantState
-from jupyter_aisec.grants.policy import Isolation
 from jupyter_aisec.grants.state import State
-from jupyter_aisec.ledger.bodies import EndedWhy, Terms
+from jupyter_aisec.ledger.bodies import EndedWhy, Isolation, Terms
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.times import format_time
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 from ulid import ULID
@@ -18,6 +18,7 @@ from ulid import ULID
 from jupyter_aisec.client.events import parse_events
 from jupyter_aisec.client.http import Http
 from jupyter_aisec.client.views import GrantView, Lease, as_view
+from jupyter_aisec.ledger.bodies import EndedHow, Isolation
 from jupyter_aisec.ledger.trust import Trust
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.people.keys import PublicKey
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["About", "Desk", "HomeDesk", "KeeperDesk", "find_desk", "seat_of"]
 
-How = Literal["wiped", "killed", "exited"]
-
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
     """Whose kernel this is, and what its confinement proved."""
@@ -39,7 +38,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     person: str
     seat: str
     trust: Trust
-    isolation: Literal["none", "partial", "full"] = "none"
+    isolation: Isolation = "none"
     missing: tuple[str, ...] = ()
 
 
@@ -54,7 +53,7 @@ class Desk(Protocol):
     def return_(self, grant: str, reason: str) -> GrantView: ...
     def bind(self, grant: str, kernel_key: PublicKey, release_key: bytes) -> GrantView: ...
     def lease(self, grant: str) -> Lease: ...
-    def ended(self, grant: str, kernel: str, how: How) -> None: ...
+    def ended(self, grant: str, kernel: str, how: EndedHow) -> None: ...
     def observe(self, record: Envelope) -> Envelope | None: ...
     def events(self) -> Iterator[object]: ...
 
@@ -97,7 +96,7 @@ class HomeDesk:
     def lease(self, grant: str) -> Lease:
         return self._person.lease(grant)
 
-    def ended(self, grant: str, kernel: str, how: How) -> None:
+    def ended(self, grant: str, kernel: str, how: EndedHow) -> None:
         self._person.ended(grant, kernel, how)
 
     def observe(self, record: Envelope) -> Envelope | None:
@@ -147,7 +146,7 @@ class KeeperDesk:
     def lease(self, grant: str) -> Lease:
         return as_view(self._http.get("/keeper/lease", {"grant": grant}), Lease)
 
-    def ended(self, grant: str, kernel: str, how: How) -> None:
+    def ended(self, grant: str, kernel: str, how: EndedHow) -> None:
         self._http.post("/keeper/wiped", {"grant": grant, "how": how})
 
     def observe(self, record: Envelope) -> Envelope | None:

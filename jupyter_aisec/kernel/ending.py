@@ -20,8 +20,8 @@ from jupyter_aisec.kernel import others
 from jupyter_aisec.kernel.memory import release_freed
 
 if TYPE_CHECKING:
-    from jupyter_aisec.kernel.desk import How
     from jupyter_aisec.kernel.session import KernelSession, Opened
+    from jupyter_aisec.ledger.bodies import EndedHow
 
 __all__ = ["end_grant"]
 
@@ -128,7 +128,7 @@ def _forget(opened: Opened, user_ns: dict[str, Any]) -> None:
             del user_ns[name]
 
 
-def _confirm(session: KernelSession, grant: str, how: How) -> None:
+def _confirm(session: KernelSession, grant: str, how: EndedHow) -> None:
     """Tells the keeper; one that judges the grant not over yet is told again until it does."""
     if not _confirmed(session, grant, how):
 
@@ -139,7 +139,7 @@ def _confirm(session: KernelSession, grant: str, how: How) -> None:
         threading.Thread(target=insist, name="aisec-confirm", daemon=True).start()
 
 
-def _confirmed(session: KernelSession, grant: str, how: How) -> bool:
+def _confirmed(session: KernelSession, grant: str, how: EndedHow) -> bool:
     try:
         session.desk.ended(grant, session.key.public.key_id, how)
     except AisecError as error:

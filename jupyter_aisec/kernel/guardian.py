@@ -24,7 +24,7 @@ from jupyter_aisec.times import parse_time
 if TYPE_CHECKING:
     from jupyter_aisec.client.person import PersonClient
     from jupyter_aisec.client.views import GrantView
-    from jupyter_aisec.kernel.desk import How
+    from jupyter_aisec.ledger.bodies import EndedHow
 
 __all__ = ["Guardian"]
 
@@ -63,7 +63,7 @@ class Guardian:
         self._look_seconds = look_seconds
         self._lock = threading.Lock()
         self._seats: dict[str, _Seat] = {}
-        self._untold: list[tuple[str, str, How]] = []  # endings the broker was away for
+        self._untold: list[tuple[str, str, EndedHow]] = []  # endings the broker was away for
         self._readers: list[Callable[[object], None]] = []
         self._wake = threading.Event()
         self._stopped = False
@@ -118,7 +118,7 @@ class Guardian:
         else:  # what it forked may still hold what it wiped
             self._insist(grant)
 
-    def confirmed(self, grant: str, how: How = "wiped") -> None:
+    def confirmed(self, grant: str, how: EndedHow = "wiped") -> None:
         """A kernel holds nothing of this grant any more; the broker is told, later if it is
         away now."""
         with self._lock:
@@ -126,7 +126,7 @@ class Guardian:
         if seat is not None:
             self._report(grant, seat.kernel, how)
 
-    def _report(self, grant: str, kernel: str, how: How) -> None:
+    def _report(self, grant: str, kernel: str, how: EndedHow) -> None:
         try:
             self._person.ended(grant, kernel, how)
         except BrokerError:

@@ -15,6 +15,7 @@ from typing import Any, Literal, cast
 
 from jupyter_aisec.confine.wire import Message
 from jupyter_aisec.errors import MalformedError
+from jupyter_aisec.ledger.bodies import Isolation
 from jupyter_aisec.provenance.facts import Observation, SeenCell
 from jupyter_aisec.record import source_digest
 from jupyter_aisec.sealed.messages import OUTPUT_TYPES
@@ -109,7 +110,7 @@ class Observer:
         run: str,
         kernel: str,
         record_sha256: str,
-        isolation: Literal["none", "partial", "full"],
+        isolation: Isolation,
     ) -> Observation:
         """What was seen so far, to be signed beside the record with that digest."""
         with self._lock:

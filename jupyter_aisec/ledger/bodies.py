@@ -14,6 +14,8 @@ from jupyter_aisec.people.directory import Role as Role
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.people.keys import PublicKey
 
+Isolation = Literal["none", "partial", "full"]  # the levels, from least to most
+EndedHow = Literal["wiped", "killed", "exited"]  # what became of a kernel that held the seat
 EndedWhy = Literal["expired", "revoked", "returned", "denied", "withdrawn", "lapsed"]
 
 
@@ -103,7 +105,7 @@ class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     approvals: int  # how many distinct approvers
     approvers: tuple[str, ...]  # who was asked: names at the time of the request
     seconds: int  # the longest time the rules allow for it
-    isolation: Literal["none", "partial", "full"]  # the least isolation level
+    isolation: Isolation  # the least isolation level
     pending_until: str
     begin_within: int  # seconds that may pass between the last approval and the beginning
     policy_version: int
@@ -189,7 +191,7 @@ class EndingConfirmed(Body, frozen=True, kw_only=True):
 
     grant: str
     kernel: str
-    how: Literal["wiped", "killed", "exited"]
+    how: EndedHow
 
 
 class RunRecorded(Body, frozen=True, kw_only=True):
