@@ -13,19 +13,8 @@ from jupyter_aisec.ids import new_id
 from jupyter_aisec.ledger.bodies import OutputReleased
 from jupyter_aisec.people.dsse import Envelope, verify
 from jupyter_aisec.sealed.outputs import SealedOutput
-from tests.broker.world import (
-    SHOWN,
-    Api,
-    Kernel,
-    Sealed,
-    Site,
-    ok,
-    open_saved,
-    problem,
-    saved_output,
-    seal,
-    serve,
-)
+from tests.broker.saved_outputs import SHOWN, ask_output, open_saved, saved_output
+from tests.broker.world import Api, Kernel, Sealed, Site, ok, problem, seal, serve
 
 DIGITS, BASE = "dataset/digits", "weights/base"
 
@@ -47,7 +36,7 @@ class Opening:
         self.saved = saved_output(*self.made_from)
 
     def ask(self, **changes: Any) -> Any:
-        return self.api.open(self.saved, self.grants, self.kernel, **changes)
+        return ask_output(self.api, self.saved, self.grants, self.kernel, **changes)
 
 
 @pytest.fixture

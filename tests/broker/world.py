@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -42,21 +42,7 @@ from jupyter_aisec.provenance.facts import Environment, Input, Output, Record, S
 from jupyter_aisec.sealed.artifact import OUTPUT_KEY_ID
 from jupyter_aisec.sealed.datakey import DataKey
 from jupyter_aisec.sealed.manifest import KeyEntry, Manifest, SealedFile, sign_manifest
-from jupyter_aisec.sealed.outputs import (
-    MIME_TYPE,
-    OutputKey,
-    SealedOutput,
-    open_output,
-    read_output,
-    seal_output,
-)
-from jupyter_aisec.sealed.release import (
-    ReleaseKey,
-    deposit_info,
-    output_release_info,
-    release_info,
-    seal_key,
-)
+from jupyter_aisec.sealed.release import ReleaseKey, deposit_info, release_info, seal_key
 from jupyter_aisec.sealed.store import version_url
 from jupyter_aisec.sealed.stream import sealed_size
 from jupyter_aisec.times import format_time
@@ -290,23 +276,6 @@ class Api:
             action=action,
         )
 
-    def open(
-        self,
-        saved: SealedOutput,
-        grants: Sequence[str],
-        kernel: Kernel,
-        *,
-        action: str | None = None,
-        **header: Any,
-    ) -> requests.Response:
-        """Ask for the content key of ``saved``: one grant for each of its keys, in their order."""
-        seal_ids = [key.seal_id for key in saved.header.keys]
-        body = {
-            "header": {**msgspec.to_builtins(saved.header), **header},
-            "grants": dict(zip(seal_ids, grants, strict=True)),
-        }
-        return self.send("POST", "/v1/outputs/keys", body, kernel=kernel, action=action)
-
     def checkpoint(self) -> tuple[int, str]:
         _, size, root, *_ = ok_text(self.send("GET", "/v1/ledger/checkpoint")).split("\n")
         return int(size), root
@@ -351,24 +320,6 @@ def open_release(answer: Any, grant: str, artifact: str, kernel: Kernel) -> dict
         sealed = msgspec.convert(encrypted, bytes)
         released[key_id] = kernel.release.open(sealed, info)
     return released
-
-
-SHOWN = {"output_type": "stream", "name": "stdout", "text": "accuracy 0.4711"}
-
-
-def saved_output(*made_from: Sealed) -> SealedOutput:
-    """SHOWN, as a notebook has it that was saved."""
-    recipients = {
-        OutputKey(artifact=one.artifact, seal_id=one.manifest.seal_id): one.output_key.public
-        for one in made_from
-    }
-    return read_output(seal_output(SHOWN, recipients)["data"][MIME_TYPE])
-
-
-def open_saved(answer: Any, saved: SealedOutput, kernel: Kernel) -> dict[str, Any]:
-    """The output, as the kernel opens it."""
-    info = output_release_info(ciphertext_sha256=saved.header.ciphertext_sha256, kernel=kernel.id)
-    return open_output(saved, kernel.release.open(msgspec.convert(answer["key"], bytes), info))
 
 
 def run_body(

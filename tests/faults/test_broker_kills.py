@@ -26,17 +26,15 @@ from jupyter_aisec.broker.home import audit_home
 from jupyter_aisec.ids import new_id
 from jupyter_aisec.ledger.entry import Entry
 from jupyter_aisec.ledger.merkle import Tree
+from tests.broker.saved_outputs import SHOWN, ask_output, open_saved, saved_output
 from tests.broker.world import (
-    SHOWN,
     Api,
     BrokerProcess,
     Kernel,
     Site,
     ok,
     open_release,
-    open_saved,
     run_body,
-    saved_output,
     seal,
 )
 
@@ -121,7 +119,9 @@ class Walk:
         self.answers["release"] = answer["entry"]
 
     def open_output(self, api: Api) -> Any:
-        answer = ok(api.open(self.saved, [self.view["id"]], self.kernel, action=self.opening))
+        answer = ok(
+            ask_output(api, self.saved, [self.view["id"]], self.kernel, action=self.opening)
+        )
         assert open_saved(answer, self.saved, self.kernel) == SHOWN
 
     def seal_output(self, api: Api) -> Any:
