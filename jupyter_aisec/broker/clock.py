@@ -28,9 +28,10 @@ class SteadyClock:
 
     An ending that somebody was told of must stay one, though no entry says so: expiry is
     computed when read. So the highest time that was answered is kept in a file, written when
-    it is a second old, and on :meth:`close`. While the process runs, time also passes by the
-    monotonic clock. What is left open: an expiry that nothing asked about before the process
-    was killed; whoever can set the clock and delete the file can do more than this anyway.
+    the one in it is a second old, and on :meth:`close`. While the process runs, time also
+    passes by the monotonic clock. What is left open: an expiry that nothing asked about before
+    the process was killed; whoever can set the clock and delete the file can do more than this
+    anyway.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class SteadyClock:
         return self._mark
 
     def close(self) -> None:
-        """Keep the time of now."""
+        """Writes the current time to the file."""
         self()
         self._write()
 

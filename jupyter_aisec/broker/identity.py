@@ -86,7 +86,7 @@ def _kernel(
     request: Request,
     body: RawBody,
     broker: BrokerDep,
-    aisec_action: Annotated[str, Header(pattern=_ACTION)],
+    aisec_action: Annotated[str, Header(pattern=_ACTION)],  # for OpenAPI, and its early answer
 ) -> KernelRequest:
     with broker.ledger.reading() as (state, _):
         keys = {key_id: kernel.key for key_id, kernel in state.kernels.items()}

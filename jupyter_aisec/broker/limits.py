@@ -1,4 +1,4 @@
-"""How large a request may be: the body is read whole, up to a limit, before anything looks."""
+"""How large a request may be: a body is read up to a limit before anything looks at it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many refusals of a person the ledger keeps: who asks in a loop must not fill it."""
+"""How many refusals of one person the ledger keeps: nobody fills it by asking in a loop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jupyter_aisec.errors import RefusedError
 
 __all__ = ["KEPT", "PER", "Attempt", "RefusalLimit"]
 
-KEPT: Final = 20  # refusals of one person, in each
+KEPT: Final = 20  # refusals of one person, within
 PER: Final = timedelta(minutes=1)
 
 
@@ -28,10 +28,10 @@ Keep = Callable[[Attempt, RefusedError], None]
 
 
 class RefusalLimit:
-    """Keeps the first :data:`KEPT` refusals of each person in a minute, and counts the others.
+    """Keeps the first :data:`KEPT` refusals of each person in a minute, and counts the rest.
 
-    Their number becomes one more entry, with the person's first refusal after that minute
-    or when the broker ends. Safe to use from any thread.
+    The number of the rest is kept as one more refusal: before the person's first one after
+    that minute, or when the broker ends. Safe to use from any thread.
     """
 
     def __init__(self, keep: Keep) -> None:

@@ -24,8 +24,8 @@ from jupyter_aisec.ledger.trust import Trust, trust_of
 __all__ = ["DATABASE", "Broker", "genesis_missing", "open_broker"]
 
 DATABASE = "broker.sqlite"
-CLOCK = "clock"  # the latest time that the broker answered
-_COMPARED_FOR = 1.0  # seconds: how long an answer about the database is good
+CLOCK = "clock"  # in a home: the latest time that its broker answered
+_COMPARED_FOR = 1.0  # seconds for which one comparison of the database is good
 
 
 class Broker:
@@ -63,10 +63,10 @@ class Broker:
 
     @contextmanager
     def noting_refusals(self, person: str, action: str, subject: str) -> Iterator[None]:
-        """Keeps a refusal in the ledger: that somebody tried is something to know.
+        """Keeps a refusal in the ledger: that somebody tried is worth knowing.
 
-        A name nobody knows is a slip, and so is the same statement sent twice: not kept. Nor
-        is more than :class:`RefusalLimit` lets through.
+        Not kept are slips (a name that nobody knows, the same statement sent twice), nor more
+        than :class:`RefusalLimit` lets through.
         """
         try:
             yield

@@ -99,6 +99,7 @@ def check_enrolled(state: State, body: KeyEnrolled, at: datetime) -> Signed[Enro
 def _check_vouched(
     state: State, enrolment: Enrolment, signers: tuple[str, ...], at: datetime
 ) -> None:
+    """By the invitation's token, by an older key of the same person, or by admins."""
     if enrolment.token_sha256 is not None:
         invited = state.invitations.get(enrolment.token_sha256)
         if invited is None or invited.person != enrolment.person or at >= invited.expires:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_genesis",
     "check_policy",
+    "founded",
     "make_genesis",
     "policy_sha256",
     "propose_policy",
@@ -46,7 +47,7 @@ def make_genesis(
     people: Iterable[Founder],
     policy: Policy,
 ) -> Genesis:
-    """The first entry of a ledger; raises an error of the family if it may not be one."""
+    """The first entry of a ledger; raises an AisecError where these may not begin one."""
     body = Genesis(
         origin=origin,
         log_key=log_key,
@@ -66,7 +67,7 @@ def check_genesis(state: State, body: Genesis, at: datetime) -> tuple[Directory,
 
 
 def founded(body: Genesis) -> tuple[Directory, Policy]:
-    """The people and policy that a genesis entry founds; raises if it may not."""
+    """The people and policy that a genesis entry begins with; raises where it may not be one."""
     if not body.origin.strip() or any(char.isspace() or char == "+" for char in body.origin):
         raise MalformedError(
             f"{body.origin[:80]!r} cannot be a ledger's origin.",

@@ -200,7 +200,7 @@ class State:
             )
 
     def _remember(self, body: Body) -> None:
-        """That what people signed is used up."""
+        """Notes the statements in ``body`` as recorded: none of them can be recorded again."""
         for name in body.__struct_fields__:
             value = getattr(body, name)
             if isinstance(value, Envelope):
@@ -324,7 +324,7 @@ class State:
         self.runs[body.run] = body
 
     def _action_refused(self, body: bodies.ActionRefused, found: object, at: datetime) -> None:
-        """Only the history knows of it."""
+        """It stays in the ledger, and changes nothing."""
 
     def _change(self, grant: Grant, **changes: Any) -> None:
         self.grants[grant.id] = msgspec.structs.replace(grant, **changes)

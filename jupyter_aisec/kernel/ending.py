@@ -115,7 +115,7 @@ def _busy(session: KernelSession) -> bool:
 
 
 def _until_idle(session: KernelSession) -> None:
-    """Waits a little, and no longer than a cell runs."""
+    """Waits for the cell to stop, but not for long."""
     until = time.monotonic() + _AGAIN_SECONDS
     while _busy(session) and time.monotonic() < until:
         time.sleep(0.01)
@@ -129,7 +129,7 @@ def _forget(opened: Opened, user_ns: dict[str, Any]) -> None:
 
 
 def _confirm(session: KernelSession, grant: str, how: EndedHow) -> None:
-    """Tells the keeper; one that judges the grant not over yet is told again until it does."""
+    """Tells the keeper, and again for as long as it holds that the grant is not over yet."""
     if not _confirmed(session, grant, how):
 
         def insist() -> None:

@@ -34,18 +34,23 @@ CONFIRM_SECONDS = STOP_SECONDS + 5.0
 
 
 class _Seat:
+    """A seat that a kernel took: its lease, and since when it is over (monotonic seconds)."""
+
     def __init__(self, view: GrantView, kernel: str) -> None:
         self.seconds = view.seconds
         self.kernel = kernel
-        # Until one comes: what is never renewed is lost after the grace.
+        # Out already, until the first one comes: a seat never renewed is lost after the grace.
         self.lease = Lease(state="active", until=view.now, now=view.now)
         self.ahead = parse_time(view.now) - boot_time()
         self.over_since: float | None = None
 
 
 class Guardian:
-    """``kill()`` ends the kernel's whole process tree at once; ``alone()`` says whether the
-    kernel's process is all there is of it."""
+    """Guards the seats that one kernel takes.
+
+    ``kill()`` ends the kernel's whole process tree at once; ``alone()`` says whether the
+    kernel's own process is all that is left of that tree.
+    """
 
     def __init__(
         self,
@@ -89,7 +94,7 @@ class Guardian:
         self._wake.set()
 
     def lease(self, grant: str) -> Lease:
-        """Renews, and remembers what came."""
+        """Renews the lease of a grant, and remembers it."""
         lease = self._person.lease(grant)
         with self._lock:
             seat = self._seats.get(grant)

@@ -37,9 +37,10 @@ _LANGUAGE = {"name": "python", "file_extension": ".py", "mimetype": "text/x-pyth
 
 
 class OutputGuard:
-    """``guarded``: the server proved, when it started the kernel, that it seals on save.
+    """Marks or seals what comes out of one kernel.
 
-    ``now`` gives the time as text (RFC 3339).
+    ``guarded`` says that the server proved, when it started the kernel, that it seals on save:
+    then messages are marked, else sealed. ``now`` gives the time as text (RFC 3339).
     """
 
     def __init__(self, *, guarded: bool, now: Callable[[], str]) -> None:

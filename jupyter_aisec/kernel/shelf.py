@@ -73,7 +73,10 @@ class _Version:
 
 
 class Shelf:
-    """``hidden`` are paths that are never read: secrets of the person, wherever they lie."""
+    """Everything that one kernel has read from stores and written to them.
+
+    ``hidden`` are paths that are never read: secrets of the person, wherever they lie.
+    """
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
 """Public HPKE keys, of the hybrid post-quantum KEM MLKEM768-X25519 (draft-ietf-hpke-pq).
 
-They are read here, below the rules, so that one that nothing can be encrypted to is refused
-when it is signed for and not when the first key is released. :mod:`jupyter_aisec.sealed.release`
-uses them.
+They are read in this room, below the rules, so that a key to which nothing can be encrypted is
+refused as soon as somebody signs for it, not when the first data key is released to it.
+:mod:`jupyter_aisec.sealed.release` encrypts to them.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _ANY = x25519.X25519PrivateKey.from_private_bytes(bytes([1] * X25519_SIZE))
 
 
 def load_release_key(public: bytes) -> hpke.MLKEM768X25519PublicKey:
-    """The key with these bytes; raises MalformedError unless something can be encrypted to it.
+    """The key with these bytes; raises MalformedError if nothing can be encrypted to it.
 
-    That is: of another length, an ML-KEM key with a coefficient that is not reduced (FIPS
-    203, section 7.2), or an X25519 point of low order (all zeros, for one).
+    Such are a key of another length, an ML-KEM key with a coefficient that is not reduced
+    (FIPS 203, section 7.2), and an X25519 point of low order (all zeros, for one).
     """
     try:
         first = mlkem.MLKEM768PublicKey.from_public_bytes(public[:MLKEM_SIZE])

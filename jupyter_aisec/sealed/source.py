@@ -33,7 +33,7 @@ class Source(Protocol):
     def fetch(self, start: int, stop: int, scratch: memoryview) -> Buffer:
         """Bytes ``start`` to ``stop``, in ``scratch`` (which is large enough) or elsewhere.
 
-        Raises SealError if they cannot be had, all of them.
+        Raises SealError unless all of them can be read.
         """
         ...
 

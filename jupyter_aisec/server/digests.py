@@ -1,4 +1,4 @@
-"""Which outputs came before anything was opened and which after, known by their content.
+"""Which outputs came before anything was opened and which after, told by their content.
 
 A page copies outputs from cell to cell and from notebook to notebook, joins the pieces of a
 stream and makes outputs of things that are none (what ``x?`` shows). What came through this
