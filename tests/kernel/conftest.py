@@ -27,6 +27,7 @@ from jupyter_aisec.sealed.datakey import DataKey
 from jupyter_aisec.sealed.messages import GUARD_VARIABLE, guard_token
 from jupyter_aisec.sealed.stream import SealWriter
 from tests.conftest import RunningBroker
+from tests.shell import ipython_shell
 
 
 def wait_for(look: Any, seconds: float = 60.0) -> Any:
@@ -100,15 +101,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.fixture
-def shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[InteractiveShell]:
+def shell(tmp_path: Path) -> Iterator[InteractiveShell]:
     """A real IPython shell of its own."""
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    InteractiveShell.clear_instance()
-    shell = InteractiveShell.instance()
-    shell.history_manager.enabled = False
-    yield shell
-    shell.history_manager.end_session()
-    InteractiveShell.clear_instance()
+    with ipython_shell(tmp_path / "ipython") as shell:
+        yield shell
 
 
 @pytest.fixture

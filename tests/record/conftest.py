@@ -1,16 +1,18 @@
+"""The shell that is recorded."""
+
 from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
+from tests.shell import ipython_shell
+
 
 @pytest.fixture
-def shell(monkeypatch, tmp_path):
+def shell(tmp_path: Path) -> Iterator[InteractiveShell]:
     """A real IPython shell of its own."""
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    InteractiveShell.clear_instance()
-    shell = InteractiveShell.instance()
-    shell.history_manager.enabled = False
-    yield shell
-    shell.history_manager.end_session()
-    InteractiveShell.clear_instance()
+    with ipython_shell(tmp_path / "ipython") as shell:
+        yield shell
