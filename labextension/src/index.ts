@@ -8,6 +8,7 @@ import { IStatusBar } from '@jupyterlab/statusbar';
 import { clock, remaining } from './grant';
 import { Grants } from './grants';
 import { sayPage } from './page';
+import { SealedOutputs } from './sealed';
 import { GrantsStatus } from './status';
 import { IGrants } from './tokens';
 
@@ -62,4 +63,15 @@ const status: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default [page, grants, status];
+/** Shows sealed outputs of saved notebooks again, where the notebook's kernel may open them. */
+const sealed: JupyterFrontEndPlugin<void> = {
+  id: 'jupyter-aisec:sealed',
+  description:
+    'Shows sealed outputs of saved notebooks, opened by their kernel.',
+  autoStart: true,
+  activate: (app: JupyterFrontEnd): void => {
+    app.docRegistry.addWidgetExtension('Notebook', new SealedOutputs());
+  }
+};
+
+export default [page, grants, status, sealed];
