@@ -1,9 +1,8 @@
 """Requests that a kernel signed with its bound key (RFC 9421).
 
-The signature covers method, path, query, content digest and the action id, not the host:
-a relay and TLS proxies change that. It says *which kernel asks for exactly this*; a stolen
-bearer token alone says neither. Freshness is five minutes; what a repeat under the same
-action id gets is decided by the ledger.
+The signature (:mod:`jupyter_aisec.people.kernel_requests`) says *which kernel asks for exactly
+this*; a stolen bearer token alone says neither. It is fresh for five minutes; what a repeat
+under the same action id gets is decided by the ledger.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Final
 
 import msgspec
 from fastapi import Request
@@ -20,14 +18,11 @@ from http_message_signatures.exceptions import HTTPMessageSignaturesException
 
 from jupyter_aisec.errors import IdentityError, MalformedError
 from jupyter_aisec.ids import is_id
+from jupyter_aisec.people.kernel_requests import ACTION_HEADER, COVERED, LABEL, TAG
 from jupyter_aisec.people.keys import PublicKey
 
 __all__ = ["KernelRequest", "is_signed", "verify_kernel_request"]
 
-LABEL: Final = "aisec"
-TAG: Final = "jupyter-aisec"
-ACTION_HEADER: Final = "aisec-action"
-COVERED: Final = ("@method", "@path", "@query", "content-digest", ACTION_HEADER)
 _MAX_AGE = timedelta(minutes=5)
 
 
@@ -71,7 +66,7 @@ def verify_kernel_request(
     action = request.headers.get(ACTION_HEADER, "")
     if not is_id(action, "action"):
         raise MalformedError(
-            "The header Aisec-Action is not an action id.", code="action-malformed"
+            f"The header {ACTION_HEADER} is not an action id.", code="action-malformed"
         )
     verifier = HTTPMessageVerifier(
         signature_algorithm=algorithms.ED25519, key_resolver=_Resolver(find_key)

@@ -40,6 +40,7 @@ from jupyter_aisec.ledger.checkpoint import open_checkpoint
 from jupyter_aisec.ledger.trust import Trust
 from jupyter_aisec.people import dsse
 from jupyter_aisec.people.canonical import canonical
+from jupyter_aisec.people.kernel_requests import ACTION_HEADER, COVERED, LABEL, TAG
 from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.sealed.datakey import DataKey
 from jupyter_aisec.sealed.release import ReleaseKey, output_release_info, release_info
@@ -50,11 +51,8 @@ if TYPE_CHECKING:
 
 __all__ = ["KernelAuth", "KernelClient", "OutputRelease", "Release"]
 
-LABEL = "aisec"
-TAG = "jupyter-aisec"
-ACTION_HEADER = "Aisec-Action"
-_OURS = 2  # references to what only the function that counts has: its argument, and the count's
-COVERED = ("@method", "@path", "@query", "content-digest", "aisec-action")
+# References to an object that only its function holds: the function's, and getrefcount's own.
+_HELD_HERE_ALONE = 2
 
 
 class KernelAuth(AuthBase):
@@ -308,12 +306,13 @@ def _differs() -> SignatureError:
 def _taken(secret: bytes) -> DataKey:
     """A data key in memory that can be wiped, and nothing of it left in ``secret``.
 
-    ``bytes`` are not overwritten when they are freed, and HPKE has no other answer. Here they
-    can be: CPython has made these for us alone (so nobody sees them change), and their content
-    ends one byte, a NUL, before the object does. Elsewhere they stay until they are reused.
+    HPKE answers with ``bytes``, which nothing overwrites when they are freed. CPython's can be
+    overwritten in place, as long as nobody else holds them and would see them change: their
+    content ends one byte, a NUL, before the object does. Elsewhere they stay in memory until it
+    is used again.
     """
     key = DataKey(secret)
-    alone = sys.getrefcount(secret) == _OURS
+    alone = sys.getrefcount(secret) == _HELD_HERE_ALONE
     if sys.implementation.name == "cpython" and alone:
         ctypes.memset(id(secret) + bytes.__basicsize__ - 1, 0xFF, len(secret))
     return key

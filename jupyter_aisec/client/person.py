@@ -46,6 +46,7 @@ from jupyter_aisec.grants.statements import (
     Statement,
 )
 from jupyter_aisec.ids import new_id
+from jupyter_aisec.ledger.bodies import EndedHow, Isolation
 from jupyter_aisec.ledger.checkpoint import Checkpoint
 from jupyter_aisec.ledger.trust import Trust
 from jupyter_aisec.people import dsse
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
 __all__ = ["PersonClient"]
 
 S = TypeVar("S", bound=Statement)
-Isolation = Literal["none", "partial", "full"]
 _RENEW_EARLY = timedelta(seconds=30)
 
 
@@ -358,7 +358,7 @@ class PersonClient:
     def lease(self, grant: str) -> Lease:
         return as_view(self.http.post(f"/v1/grants/{grant}/lease"), Lease)
 
-    def ended(self, grant: str, kernel: str, how: Literal["wiped", "killed", "exited"]) -> Any:
+    def ended(self, grant: str, kernel: str, how: EndedHow) -> Any:
         """Confirm that a kernel (its key id) holds no keys and no plaintext any more."""
         return self.http.post(f"/v1/grants/{grant}/ended", {"kernel": kernel, "how": how})
 
@@ -381,7 +381,7 @@ class PersonClient:
     def entries(self, start: int, end: int) -> tuple[EntryView, ...]:
         """Ledger entries with bodies, of the indexes ``start`` to ``end`` (exclusive)."""
         found: tuple[EntryView, ...] = ()
-        while start < end:  # an answer holds so many bytes
+        while start < end:  # one answer holds only so many bytes
             answer = self.http.get("/v1/ledger/entries", {"from": start, "to": end})
             page = as_view(answer, tuple[EntryView, ...])
             if not page or page[-1].index < start:

@@ -18,11 +18,7 @@ from http_message_signatures.resolvers import MappingKeyResolver
 
 from jupyter_aisec.client import kernel
 from jupyter_aisec.client.http import BearerAuth
-from jupyter_aisec.client.kernel import (
-    COVERED,
-    KernelAuth,
-    KernelClient,
-)
+from jupyter_aisec.client.kernel import KernelAuth, KernelClient
 from jupyter_aisec.errors import (
     AisecError,
     BrokerFaultError,
@@ -37,6 +33,7 @@ from jupyter_aisec.ledger import Checkpoint, NoteSigner, sign_checkpoint
 from jupyter_aisec.ledger.trust import Trust
 from jupyter_aisec.people import dsse
 from jupyter_aisec.people.canonical import canonical
+from jupyter_aisec.people.kernel_requests import COVERED
 from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.sealed.outputs import OutputHeader, OutputKey
 from jupyter_aisec.sealed.release import (
