@@ -7,7 +7,6 @@ Python (the threat model says so).
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -199,29 +198,18 @@ def _weights(face: Face, content: OpenArtifact, into: Any, device: str | None) -
 def _table(
     content: OpenArtifact, format: str, device: str | None, columns: Sequence[str] | None
 ) -> Any:
-    from jupyter_aisec.sealed.tables import load_table
+    from jupyter_aisec.sealed.tables import load_table, need_package
 
     match format:
         case "pandas" | "polars" | "arrow":
             return load_table(content, format, columns=columns)
         case "dataset":
-            datasets = _need("datasets")
+            datasets = need_package("datasets")
             return datasets.Dataset(load_table(content, "arrow", columns=columns))
         case _:
-            torch = _need("torch")
+            torch = need_package("torch")
             table = load_table(content, "arrow", columns=columns)
             return {
                 name: torch.from_numpy(table.column(name).to_numpy().copy()).to(device or "cpu")
                 for name in table.column_names
             }
-
-
-def _need(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise UsageError(
-            f"Loading this needs the package {module}.",
-            next=f"Install it (`pip install {module}`), or load with another --format.",
-            code="package-missing",
-        ) from None

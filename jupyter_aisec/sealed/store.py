@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import BinaryIO, Protocol, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from jupyter_aisec.errors import MalformedError, NotFoundError, SealError
+from jupyter_aisec.files import replaced
 from jupyter_aisec.people.canonical import canonical, parse_canonical
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.sealed.manifest import MAX_MANIFEST_SIZE
-from jupyter_aisec.files import replaced
 from jupyter_aisec.sealed.source import RESEAL, FileSource, RangeSource, Source
 from jupyter_aisec.urls import check_store_url
 
@@ -46,10 +46,10 @@ class UrlFolder:
     Raises MalformedError for a URL that :func:`~jupyter_aisec.urls.check_store_url` refuses.
     """
 
-    def __init__(self, url: str, **storage_options: Any) -> None:
+    def __init__(self, url: str) -> None:
         self.url = check_store_url(url)
         try:
-            self._fs, self._path = fsspec.core.url_to_fs(url, **storage_options)
+            self._fs, self._path = fsspec.core.url_to_fs(url)
         except (ValueError, ImportError) as error:
             raise SealError(
                 f"There is no way to reach {url!r}: {error}.",

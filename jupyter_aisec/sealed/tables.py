@@ -13,7 +13,7 @@ from jupyter_aisec.sealed.artifact import TABLE_SUFFIXES
 if TYPE_CHECKING:
     from jupyter_aisec.sealed.artifact import OpenArtifact
 
-__all__ = ["TableFormat", "load_table"]
+__all__ = ["TableFormat", "load_table", "need_package"]
 
 TableFormat = Literal["arrow", "pandas", "polars"]
 
@@ -36,8 +36,8 @@ def load_table(
             next=f"Open its files instead: {', '.join(artifact.names[:4])}.",
             code="no-table",
         )
-    arrow = _package("pyarrow")
-    target = arrow if format == "arrow" else _package(format)
+    arrow = need_package("pyarrow")
+    target = arrow if format == "arrow" else need_package(format)
     try:
         tables = [_read(artifact, name, columns) for name in names]
         table = arrow.concat_tables(tables, promote_options="default")
@@ -79,12 +79,13 @@ def _check_columns(name: str, wanted: Sequence[str] | None, there: Sequence[str]
         )
 
 
-def _package(name: str) -> Any:
+def need_package(name: str) -> Any:
+    """The package of that name, imported; raises UsageError (``package-missing``)."""
     try:
         return importlib.import_module(name)
     except ImportError:
         raise UsageError(
             f"Reading this needs the package {name}.",
-            next=f"Install it: pip install {name}",
+            next=f"Install it, `pip install {name}`, or take another format.",
             code="package-missing",
         ) from None
