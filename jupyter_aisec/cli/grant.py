@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from jupyter_aisec.cli.explain import show_explained
 from jupyter_aisec.cli.output import Json, confirm, emit, fields, note, safe, table
-from jupyter_aisec.client import GrantView, PersonClient
+from jupyter_aisec.client import Event, GrantView, PersonClient
 from jupyter_aisec.errors import RefusedError, UsageError
 from jupyter_aisec.grants.statements import Approval
 from jupyter_aisec.ids import is_id
@@ -43,9 +44,10 @@ def request(
     if dry_run:
         show_explained(client.explain(artifacts, _seconds(for_)), json)
         return
+    events = client.events() if wait else None  # before anything is asked, or could be missed
     view = client.request(artifacts, _seconds(for_), reason, seat=seat)
-    if wait:
-        view = _wait(client, view)
+    if events is not None:
+        view = _wait(client, view, events)
     emit(view, json, _asked(view))
     _refuse_if_refused(view)
 
@@ -158,10 +160,10 @@ def _only_one_waiting(client: PersonClient) -> GrantView:
     return waiting[0]
 
 
-def _wait(client: PersonClient, view: GrantView) -> GrantView:
+def _wait(client: PersonClient, view: GrantView, events: Iterator[Event]) -> GrantView:
     note(f"Waiting for {', '.join(map(safe, view.approvers)) or 'an approver'}: {view.id}")
     if view.state == "pending":
-        for event in client.events():
+        for event in events:
             if event.grant == view.id and (view := client.grant(view.id)).state != "pending":
                 break
     return view

@@ -41,13 +41,19 @@ def parse_events(lines: Iterator[str]) -> Iterator[Any]:
 def follow(http: Http, path: str, after: int | None) -> Iterator[Event]:
     """Events after the entry ``after``, without end; a broken stream is taken up where it broke.
 
-    Raises BrokerUnreachableError when the broker stays away for a minute.
+    The stream is open on return: nothing that happens from then on is missed, and what the
+    broker says instead of opening it is raised at once. Later on, BrokerUnreachableError is
+    raised when the broker stays away for a minute.
     """
+    return _follow(http, path, after, http.lines(path, _params(after)))
+
+
+def _follow(http: Http, path: str, after: int | None, lines: Iterator[str]) -> Iterator[Event]:
+    stream: Iterator[str] | None = lines
     wait, away_since = _FIRST_WAIT, None
     while True:
         try:
-            params = {} if after is None else {"after": after}
-            for data in parse_events(http.lines(path, params)):
+            for data in parse_events(stream or http.lines(path, _params(after))):
                 event = as_view(data, Event)
                 after, wait, away_since = event.index, _FIRST_WAIT, None
                 yield event
@@ -55,5 +61,10 @@ def follow(http: Http, path: str, after: int | None) -> Iterator[Event]:
             away_since = away_since or time.monotonic()
             if time.monotonic() - away_since > PATIENCE_SECONDS:
                 raise
+        stream = None
         time.sleep(wait)
         wait = min(2 * wait, _LONGEST_WAIT)
+
+
+def _params(after: int | None) -> dict[str, int]:
+    return {} if after is None else {"after": after}

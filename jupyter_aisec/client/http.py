@@ -149,16 +149,23 @@ class Http:
     def lines(
         self, path: str, params: Mapping[str, Any] | None = None, *, silence: float = READ_SECONDS
     ) -> Iterator[str]:
-        """The lines of a stream that stays open, ending when it does.
+        """The lines of a stream that stays open, ending when it does; it is open on return.
 
-        Raises BrokerUnreachableError where it breaks off, or after ``silence`` seconds
-        without a byte.
+        Raises at once what the answer is instead of a stream, and BrokerUnreachableError where
+        it breaks off, or after ``silence`` seconds without a byte.
         """
         response = self._send(
             "GET", path, params=params, headers={"Accept": "text/event-stream"}, silence=silence
         )
-        with response:
+        try:
             self._raise_for(response)
+        except BaseException:
+            response.close()
+            raise
+        return self._lines(response)
+
+    def _lines(self, response: requests.Response) -> Iterator[str]:
+        with response:
             try:
                 # By single bytes: larger pieces wait for more before they hand on a line.
                 for line in response.iter_lines(chunk_size=1):

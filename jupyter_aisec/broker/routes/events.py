@@ -53,14 +53,19 @@ class OpenStreams:
     @contextmanager
     def one(self, session: str) -> Iterator[None]:
         """A stream for as long as the block lasts; raises RefusedError (``streams-too-many``)."""
-        if self._of[session] >= PER_SESSION or self._of.total() >= IN_ALL:
+        if self._of[session] >= PER_SESSION:
             raise RefusedError(
-                f"There are too many event streams: {PER_SESSION} at one time in a session, "
-                f"{IN_ALL} in all.",
-                next="Close some: each notebook and each `--wait` has one.",
+                f"This session has {PER_SESSION} event streams already: one for each secure "
+                "kernel, and for each command that waits.",
+                next="Close one, or take a new session: `aisec login`.",
                 code="streams-too-many",
             )
-
+        if self._of.total() >= IN_ALL:
+            raise RefusedError(
+                f"The broker has {IN_ALL} event streams already, the most it opens.",
+                next="Try again when somebody has closed a notebook.",
+                code="streams-too-many",
+            )
         self._of[session] += 1
         try:
             yield
