@@ -6,7 +6,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest.mock import patch
@@ -79,11 +79,19 @@ class RunningBroker:
         given |= {"AISEC_BROKER": self.url}
         return given if person is None else {**given, "AISEC_HOME": str(self.folder / person)}
 
-    def start(self, listen: str = "127.0.0.1:0") -> None:
-        """Start it and wait until it answers; :attr:`url` is where."""
+    def start(
+        self, listen: str = "127.0.0.1:0", *, before: Sequence[str] = (), **environment: str
+    ) -> None:
+        """Start it, by the command ``before`` if there is one, and wait until it answers.
+
+        :attr:`url` is where.
+        """
         arguments = ["broker", "start", "--json", "--home", str(self.home), "--listen", listen]
         process = subprocess.Popen(
-            [*AISEC, *arguments], env=self.environment(), stdout=subprocess.PIPE, text=True
+            [*before, *AISEC, *arguments],
+            env={**self.environment(), **environment},
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert process.stdout is not None
         text = ""

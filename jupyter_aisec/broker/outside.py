@@ -35,8 +35,8 @@ class OutsideCopies:
         except OSError as error:
             raise LedgerError(
                 f"The ledger checkpoint cannot be copied to {self._path}: {error.strerror}.",
-                next=f"Free disk space for {self._path.parent}, or give write permission: it goes "
-                "on by itself. Until then nothing is answered and no key leaves.",
+                next=f"Make room in {self._path.parent}, or give write permission: it goes on by "
+                "itself, and nothing is answered until then. Then check: `aisec audit verify`.",
                 code="checkpoint-copy-failed",
             ) from error
         failpoint("append.between-outside-copies")

@@ -109,7 +109,7 @@ def test_a_broker_does_not_start_while_it_cannot_be_written(site: Site) -> None:
         with pytest.raises(AisecError) as caught:
             open_broker(site.home, Config())
     assert caught.value.code == "checkpoint-copy-failed"
-    assert "Free disk space" in caught.value.next
+    assert "Make room" in caught.value.next
     open_broker(site.home, Config()).close()
 
 

@@ -13,12 +13,14 @@ import io
 import os
 import re
 import shlex
+import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 import msgspec
@@ -86,13 +88,13 @@ class Person:
         self.environment = {name: value for name, _, value in pairs}
         return done.stdout
 
-    def under(self, limit: str, *arguments: str) -> Process:
-        """The command as a process of its own under a ``ulimit``.
+    def under(self, before: str, *arguments: str) -> Process:
+        """The command as a process of its own, in a shell that did ``before``: a limit, a clock.
 
         Its coverage is not measured: the measuring writes files too, under the same limit.
         """
         measured = "COVERAGE_PROCESS_CONFIG"
-        command = f"unset {measured}; ulimit {limit}; exec {shlex.join(('aisec', *arguments))}"
+        command = f"unset {measured}; {before}; exec {shlex.join(('aisec', *arguments))}"
         return subprocess.run(
             ["bash", "-c", command],
             env=self.environment,
@@ -102,9 +104,9 @@ class Person:
             check=False,
         )
 
-    def meets(self, row: Row, *arguments: str, limit: str | None = None) -> Met:
+    def meets(self, row: Row, *arguments: str, before: str | None = None) -> Met:
         """The command fails as the table says, for people and for programs alike."""
-        run = self.run if limit is None else functools.partial(self.under, limit)
+        run = self.run if before is None else functools.partial(self.under, before)
         with unchanged(self.broker, self.folder, row, times=2):
             shown = run(*arguments)
             told = run(*arguments, "--json")
@@ -199,10 +201,13 @@ class Notebook:
 
 
 def ledger(broker: RunningBroker) -> list[tuple[object, ...]]:
-    """The stored ledger, read past the broker."""
-    file = (broker.home / "broker.sqlite").absolute().as_uri()
-    with closing(sqlite3.connect(f"{file}?mode=ro", uri=True)) as database:
-        return database.execute("SELECT idx, type, body FROM entries ORDER BY idx").fetchall()
+    """The stored ledger, read past the broker: a copy, since its home may be out of our sight."""
+    with TemporaryDirectory() as folder:
+        for name in ("broker.sqlite", "broker.sqlite-wal"):
+            if (broker.home / name).exists():
+                shutil.copyfile(broker.home / name, Path(folder, name))
+        with closing(sqlite3.connect(Path(folder, "broker.sqlite"))) as database:
+            return database.execute("SELECT idx, type, body FROM entries ORDER BY idx").fetchall()
 
 
 def files(*folders: Path) -> dict[Path, bytes]:

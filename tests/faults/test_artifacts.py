@@ -73,7 +73,7 @@ def test_disk_full_while_sealing(row: Row, researching: Person, tmp_path: Path) 
     store = researching.broker.home / "store"
     before = files(store)
     arguments = ("artifact", "seal", str(tmp_path / "source"), "dataset/large")
-    met = researching.meets(row, *arguments, limit="-f 64")
+    met = researching.meets(row, *arguments, before="ulimit -f 64")
     assert files(store) == before
     ok(researching.run(*met.with_option(URL=(tmp_path / "elsewhere").as_uri())))
     ok(researching.run(*arguments))

@@ -156,3 +156,49 @@ def test_disk_full_at_the_broker(
     met.follow(approving)
     ok(approving.run("grant", "approve", grant, "--yes"))
     ok(approving.run("audit", "verify"))
+
+
+SMALL = """
+mkdir "$0" && mount -t tmpfs -o nr_inodes=200 none "$0" && cp -a "$1/." "$0"
+shift
+exec "$@"
+"""
+
+
+@pytest.fixture
+def in_little_room(own_broker: RunningBroker) -> RunningBroker:
+    """A broker whose home is a little file system, in a mount namespace of its own.
+
+    ``home`` is where it is seen from outside.
+    """
+    own_broker.client("researcher").seal("dataset/x", {"x.csv": b"x\n"})
+    own_broker.stop()
+    made, room = own_broker.home, own_broker.folder / "room"
+    own_broker.home = room
+    alone = ("unshare", "--user", "--map-root-user", "--mount")
+    own_broker.start(before=(*alone, "bash", "-c", SMALL, str(room), str(made)))
+    assert own_broker.process is not None
+    own_broker.home = Path(f"/proc/{own_broker.process.pid}/root{room}")
+    return own_broker
+
+
+def test_no_room_for_the_checkpoint(
+    row: Row, in_little_room: RunningBroker, at_terminal: AtTerminal
+) -> None:
+    """The database has its files; for one more there is no room. Nothing is said until then."""
+    person = at_terminal(in_little_room, "researcher")
+    ok(person.run("login"))
+    filling = []
+    with pytest.raises(OSError, match="No space left"):  # noqa: PT012 - which one is the last
+        while True:
+            file = in_little_room.home / f"filling-{len(filling)}"
+            file.touch()
+            filling.append(file)
+    assert filling
+    request = ("grant", "request", "dataset/x", "--for", "1h", "--reason", "no room")
+    assert person.run(*request).returncode == row.exit
+    met = person.meets(row, "grant", "list")
+    filling[0].unlink()
+    met.follow(person)
+    (asked,) = in_little_room.client("researcher").grants()
+    assert asked.reason == "no room"  # it was in the ledger, and is told now

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from jupyter_aisec.client import Home
-from jupyter_aisec.client import person as client_person
+from jupyter_aisec.people.keys import SigningKey
+from jupyter_aisec.sealed.release import ReleaseKey
 from tests.conftest import RunningBroker
+from tests.faults.clocks import clock_off
 from tests.faults.person import Person, ok
 from tests.faults.table import Row
 
@@ -101,19 +103,41 @@ def test_key_revoked(
     assert whoami(person) == "mary"
 
 
-def test_clock_set_back(row: Row, researching: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A day back is refused, and what had ended stays so."""
-
-    class Yesterday(datetime):
-        @classmethod
-        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
-            return datetime.now(UTC) - timedelta(days=1)
-
-    with monkeypatch.context() as back:
-        back.setattr(client_person, "datetime", Yesterday)
-        met = researching.meets(row, "login")
+@pytest.mark.parametrize("by", ["-1d", "+1d"])
+def test_clock_set_back(row: Row, researching: Person, by: str) -> None:
+    """On the person's machine, either way."""
+    wrong = shlex.join(["export", *(f"{name}={value}" for name, value in clock_off(by).items())])
+    met = researching.meets(row, "login", before=wrong)
     met.follow(researching)
     assert whoami(researching) == "researcher"
+
+
+def test_what_is_over_stays_so_when_the_brokers_clock_goes_back(
+    own_broker: RunningBroker, at_terminal: AtTerminal
+) -> None:
+    """By a day, between two starts: it goes on where it was, and people with the right time."""
+    researcher, approver = own_broker.client("researcher"), own_broker.client("approver")
+    researcher.seal("dataset/x", {"x.csv": b"x\n"})
+    asked = researcher.request(["dataset/x"], 1, "for a second")
+    approver.approve(asked.id)
+    researcher.bind(
+        asked.id,
+        seat=researcher.read_request(asked).seat,
+        kernel_key=SigningKey.generate().public,
+        release_key=ReleaseKey.generate().public,
+        isolation="none",
+    )
+    while (over := researcher.grant(asked.id)).state != "ended":
+        pass
+    own_broker.stop()
+    own_broker.start(own_broker.url.removeprefix("http://"), **clock_off("-1d"))
+    person = at_terminal(own_broker, "researcher")
+    ok(person.run("login"))
+    again = researcher.grant(asked.id)
+    assert (again.state, again.ended_why) == ("ended", "expired")
+    assert again.now >= over.now
+    ok(person.run("grant", "request", "dataset/x", "--for", "1h", "--reason", "goes on"))
+    ok(person.run("audit", "verify"))
 
 
 def test_key_file_open(row: Row, researching: Person) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import msgspec
 import pytest
 import requests
 
-from jupyter_aisec.client import PersonClient
+from jupyter_aisec.broker.routes.events import PER_SESSION
+from jupyter_aisec.people.canonical import canonical
 from tests.conftest import RunningBroker
 from tests.faults.person import Person, grant_in, ok
 from tests.faults.table import Row
@@ -75,38 +79,54 @@ def test_approved_after_the_end(
     approve(approving, pending["id"])
 
 
+@pytest.fixture
+def altered(approving: Person, scripted: Scripted) -> Callable[[Callable[[Any], None]], None]:
+    """Puts something between the approver and the broker that changes how grants are shown."""
+    broker = approving.broker.url
+
+    def put(change: Callable[[Any], None]) -> None:
+        def forward(got: Got) -> Answer:
+            kept = ("Authorization", "Content-Type")
+            headers = {name: got.headers[name] for name in kept if name in got.headers}
+            answer = requests.request(
+                got.method, broker + got.path, data=got.body, headers=headers, timeout=10
+            )
+            data = answer.content
+            if got.path.startswith("/v1/grants/") and answer.status_code == 200:
+                view = msgspec.json.decode(data)
+                change(view)
+                data = msgspec.json.encode(view)
+            return Answer(answer.status_code, data, answer.headers["Content-Type"])
+
+        scripted.route = forward
+        approving.environment["AISEC_BROKER"] = scripted.url
+
+    return put
+
+
 def test_request_changed(
-    row: Row, approving: Person, grant: str, monkeypatch: pytest.MonkeyPatch
+    row: Row, approving: Person, grant: str, altered: Callable[[Callable[[Any], None]], None]
 ) -> None:
-    """What was shown was another request: only a program that lies about it comes so far."""
-    prepare = PersonClient.prepare_approval
-    with monkeypatch.context() as lying:
-        lying.setattr(
-            PersonClient,
-            "prepare_approval",
-            lambda *args, **kwargs: msgspec.structs.replace(
-                prepare(*args, **kwargs), request_sha256="00" * 32
-            ),
-        )
-        met = approving.meets(row, "grant", "approve", grant, "--yes")
+    """What is shown agrees with itself, and is not what the requester signed."""
+
+    def change(view: Any) -> None:
+        request = msgspec.json.decode(base64.b64decode(view["request"]["payload"]))
+        request["seat"] = "job:of-another"
+        view["seat"] = request["seat"]
+        view["request"]["payload"] = base64.b64encode(canonical(request)).decode()
+
+    altered(change)
+    met = approving.meets(row, "grant", "approve", grant, "--yes")
+    approving.environment["AISEC_BROKER"] = approving.broker.url
     assert state(approving, grant) == "pending"
     met.follow(approving)
     assert state(approving, grant) == "scheduled"
 
 
 def test_request_shown_differently(
-    row: Row, approving: Person, grant: str, scripted: Scripted
+    row: Row, approving: Person, grant: str, altered: Callable[[Callable[[Any], None]], None]
 ) -> None:
-    """Through something between the broker and the approver that changes its answers."""
-    honest = approving.broker.url
-
-    def change(got: Got) -> Answer:
-        headers = {"Authorization": got.headers.get("Authorization", "")}
-        data = requests.get(honest + got.path, headers=headers, timeout=10).content
-        return Answer(body=data.replace(b'"reason":"fault"', b'"reason":"harmless"'))
-
-    scripted.route = change
-    approving.environment["AISEC_BROKER"] = scripted.url
+    altered(lambda view: view.update(reason="harmless"))
     met = approving.meets(row, "grant", "approve", grant, "--yes")
     approving.environment["AISEC_BROKER"] = approving.broker.url
     met.follow(approving)
@@ -168,6 +188,24 @@ def test_duration_malformed(row: Row, researching: Person, artifact: str) -> Non
 def test_reason_empty(row: Row, researching: Person, artifact: str) -> None:
     met = researching.meets(row, "grant", "request", artifact, "--for", "1h", "--reason", " ")
     grant_in(ok(researching.run(*met.with_option(TEXT="ablation 12"))).stdout)
+
+
+def test_too_much_waits(
+    row: Row, researching: Person, artifact: str, broker: RunningBroker
+) -> None:
+    """Nothing is asked where nobody could wait for the answer."""
+    waiting = [broker.client("researcher").events() for _ in range(PER_SESSION)]
+    ask = ("grant", "request", artifact, "--for", "1h", "--reason", "r", "--wait")
+    met = researching.meets(row, *ask)
+    met.follow(researching)
+    with ThreadPoolExecutor(1) as other:
+        asked = other.submit(researching.under, ":", *ask)
+        client, mine = broker.client("approver"), []
+        while not mine and not asked.done():
+            mine = [one for one in client.grants("pending") if one.artifacts == (artifact,)]
+        client.approve(mine[0].id)
+        assert "scheduled" in ok(asked.result()).stdout
+    assert len(waiting) == PER_SESSION  # they were open until here
 
 
 def test_command_misspelt(row: Row, researching: Person, artifact: str) -> None:
