@@ -11,7 +11,7 @@ from jupyter_aisec.broker.keystore import EmbeddedKeyStore, open_key_store
 from jupyter_aisec.broker.outside import OutsideCopies
 from jupyter_aisec.broker.service import DATABASE
 from jupyter_aisec.broker.store import CheckpointRow, EntryRow, HomeLock, Store
-from jupyter_aisec.errors import ConflictError
+from jupyter_aisec.errors import ConflictError, KeyStoreError
 from jupyter_aisec.files import make_private_folder
 from jupyter_aisec.grants.policies import make_genesis
 from jupyter_aisec.grants.policy import DEFAULT_POLICY_TEXT, Policy, parse_policy
@@ -50,7 +50,14 @@ def create(
     again after a crash it goes on where it was. Raises ConflictError (``genesis-exists``) if
     there is one, and what policy and people may be refused for.
     """
-    make_private_folder(home)
+    try:
+        make_private_folder(home)
+    except OSError as error:
+        raise KeyStoreError(
+            f"No broker can be made in {home}: {error.strerror}.",
+            next="Name a folder that can be written: `--home FOLDER`.",
+            code="home-unwritable",
+        ) from error
     lock = HomeLock(home)
     try:
         if exists(home):

@@ -24,7 +24,7 @@ from jupyter_aisec.files import write_private
 from jupyter_aisec.grants.policy import parse_policy
 from jupyter_aisec.people.canonical import canonical
 
-__all__ = ["ADDRESS", "run_broker"]
+__all__ = ["ADDRESS", "check_address", "run_broker"]
 
 ADDRESS = "broker.json"  # in the home: {"pid", "url"}
 _PATIENCE = 5  # seconds for requests under way when the broker is told to stop
@@ -116,6 +116,11 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def _print(url: str, where: str) -> None:
     """The one line that says it is ready."""
     print(f"aisec broker: {url} (keys in {where})", flush=True)  # noqa: T201
+
+
+def check_address(listen: str) -> None:
+    """Raises UsageError unless a broker can listen there now."""
+    _listen(_parse_address(listen)).close()
 
 
 def _parse_address(listen: str) -> tuple[str, int]:

@@ -8,15 +8,15 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from jupyter_aisec.cli.help import Commands
 from jupyter_aisec.cli.output import Json, emit, fields, table
 from jupyter_aisec.client import ArtifactView, ListedView, PersonClient
+from jupyter_aisec.errors import UsageError
 from jupyter_aisec.sealed.manifest import read_manifest
 
 __all__ = ["app"]
 
-app = typer.Typer(
-    help="Sealed weights, datasets and results.", no_args_is_help=True, rich_markup_mode=None
-)
+app = typer.Typer(help="Sealed weights, datasets and results.", cls=Commands, rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Such as dataset/digits.")]
 
 
@@ -31,6 +31,7 @@ def seal(
     """Seal a file or a folder as a new version of an artifact. SRC stays as it is."""
     from jupyter_aisec.sealed.contents import files_at
 
+    _check_place(to)
     client = PersonClient()
     sources = files_at(source)
     size = sum(Path(str(path)).stat().st_size for path in sources.values())
@@ -60,7 +61,9 @@ def list_(json: Json = False) -> None:
 @app.command()
 def show(
     name: Name,
-    version: Annotated[int | None, typer.Option(help="An older version.")] = None,
+    version: Annotated[
+        int | None, typer.Option(min=1, max=2**31 - 1, help="An older version.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show one version: its files, keys and labels. Nothing is opened."""
@@ -90,6 +93,16 @@ def versions(name: Name, json: Json = False) -> None:
     emit(found, json, _table(found))
 
 
+def _check_place(to: str | None) -> None:
+    """Refuses a store that is gone when this command ends, before anything is sealed to it."""
+    if to is not None and to.startswith("memory:"):
+        raise UsageError(
+            f"{to!r} ends with this command, and what was sealed with it.",
+            next="Name an absolute path, or a URL of s3, gs, abfs: --to s3://bucket/folder.",
+            code="store-fleeting",
+        )
+
+
 def _table(views: tuple[ListedView, ...]) -> Any:
     rows = ((one.artifact, one.version, one.seal_id, ", ".join(one.labels)) for one in views)
     return table(("ARTIFACT", "VERSION", "SEAL ID", "LABELS"), rows)
@@ -102,12 +115,13 @@ def _data(view: ArtifactView) -> dict[str, object]:
 def _progress(quiet: bool) -> Progress:
     from rich.console import Console
 
+    console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
-        console=Console(stderr=True),
-        disable=quiet,
+        console=console,
+        disable=quiet or not console.is_terminal,
         transient=True,
     )

@@ -10,13 +10,14 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from jupyter_aisec.cli.help import Commands
 from jupyter_aisec.cli.output import Json, as_json, emit, safe, table
 from jupyter_aisec.client import EntryView, PersonClient
 from jupyter_aisec.errors import TamperedError
 
 __all__ = ["app"]
 
-app = typer.Typer(help="The ledger, for auditors.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="The ledger, for auditors.", cls=Commands, rich_markup_mode=None)
 _PAGE = 500
 
 

@@ -11,6 +11,7 @@ import msgspec
 import typer
 from cryptography.hazmat.primitives import serialization
 
+from jupyter_aisec.cli.help import Commands
 from jupyter_aisec.cli.output import Json, confirm, emit, note, safe
 from jupyter_aisec.cli.person import as_role
 from jupyter_aisec.cli.policy import read_policy_text
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(help="The broker itself.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="The broker itself.", cls=Commands, rich_markup_mode=None)
 CONFIG = "config.toml"  # in a broker's home: its settings where --config names no other
 BrokerHome = Annotated[
     Path | None, typer.Option("--home", help="The broker's folder, not a person's.")
@@ -75,21 +76,28 @@ def start(
 ) -> None:
     """Start a broker, and make it first where there is none, with you as first admin."""
     from jupyter_aisec.broker.genesis import exists
-    from jupyter_aisec.broker.server import run_broker
+    from jupyter_aisec.broker.server import check_address, run_broker
 
     folder = home or _default_home()
+    settings = _config(folder, config)
+    text = None if policy is None else read_policy_text(policy)
+    made_by = None
     if not exists(folder):
-        _make_with_caller(folder, policy)
+        check_address(listen)  # a slip in what was typed makes no broker
+        made_by = _make_with_caller(folder, policy)
+
+    def announce(url: str, where: str) -> None:
+        if made_by is not None:
+            made_by.keep_account(msgspec.structs.replace(made_by.account(), broker=url))
+        data = {"url": url, "home": str(folder), "pid": os.getpid(), "keys": where}
+        emit(data, json, f"The broker runs at {url} (keys in {where}).")
+
     run_broker(
         folder,
         listen,
-        policy=None if policy is None else read_policy_text(policy),
-        config=_config(folder, config),
-        announce=lambda url, where: emit(
-            {"url": url, "home": str(folder), "pid": os.getpid(), "keys": where},
-            json,
-            f"The broker runs at {url} (keys in {where}).",
-        ),
+        policy=text,
+        config=settings,
+        announce=announce,
     )
 
 
@@ -127,9 +135,17 @@ def accept_rollback(
 # -- making one
 
 
-def _make_with_caller(folder: Path, policy: Path | None) -> None:
-    """A broker whose only admin is whoever starts it."""
+def _make_with_caller(folder: Path, policy: Path | None) -> Home:
+    """A broker whose only admin is whoever starts it; their home comes back."""
     person = Home()
+    if (known := person.trust()) is not None:
+        raise UsageError(
+            f"There is no broker in {folder}, and {person.folder} trusts another one already: "
+            f"{known.origin}.",
+            next="Start that one, with its own --home; a new one has a new admin's home: "
+            "`export AISEC_HOME=FOLDER`.",
+            code="home-trusts-another",
+        )
     name = person.account().person or _login_name()
     if not person.has_key():
         person.keep_key(SigningKey.generate())
@@ -140,10 +156,12 @@ def _make_with_caller(folder: Path, policy: Path | None) -> None:
     person.keep_trust(made)
     note(
         f"A new broker, {safe(made.origin)}, with {safe(name)} as its only admin.\n"
-        "Nobody can approve yet. Add the second person, and log in yourself:\n"
+        "Nobody can approve yet. Add the second person, from this home "
+        f"({safe(person.folder)}):\n"
         "  aisec person add NAME --role approver --role admin\n"
         "You can do this alone; once there are two admins, both sign for each person."
     )
+    return person
 
 
 def _create(
@@ -179,7 +197,9 @@ def _founders(admins: list[str], roles: list[str]) -> list[Founder]:
 def _split(text: str, form: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (name and equals and value):
-        raise UsageError(f"{text[:80]!r} is not of the form {form}.", next="See --help.")
+        raise UsageError(
+            f"{text[:80]!r} is not of the form {form}.", next="See `aisec broker init --help`."
+        )
     return name, value
 
 

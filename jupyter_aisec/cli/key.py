@@ -9,7 +9,8 @@ import msgspec
 import typer
 
 from jupyter_aisec.cli.countersign import countersign, keep
-from jupyter_aisec.cli.output import Json, confirm, emit, table
+from jupyter_aisec.cli.help import Commands
+from jupyter_aisec.cli.output import Json, confirm, emit, safe, table
 from jupyter_aisec.cli.session import say_where_keys_are
 from jupyter_aisec.client import Home, PersonClient
 from jupyter_aisec.client.countersign import prepare_enrolment
@@ -18,7 +19,7 @@ from jupyter_aisec.people.keys import SigningKey
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Your signing keys.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Your signing keys.", cls=Commands, rich_markup_mode=None)
 
 
 @app.command()
@@ -101,7 +102,7 @@ def revoke(
     """Revoke a key: it signs nothing from now on. What it signed before stays valid."""
     client = PersonClient()
     valid = [
-        key.key.key_id
+        (key.key.key_id, one.name)
         for one in client.people()
         for key in one.keys
         if key.revoked is None
@@ -113,6 +114,7 @@ def revoke(
             next="`aisec key list` shows your keys.",
             code="key-unknown",
         )
-    confirm(f"Revoke {valid[0]} for good?", yes)
-    client.revoke_key(valid[0])
-    emit({"key_id": valid[0], "revoked": True}, json, f"{valid[0]} was revoked.")
+    found, owner = valid[0]
+    confirm(f"Revoke {found} of {safe(owner)} for good?", yes)
+    client.revoke_key(found)
+    emit({"key_id": found, "revoked": True}, json, f"{found} of {safe(owner)} was revoked.")

@@ -5,8 +5,10 @@ Exit code 0: done; 1: refused or failed; 2: the command was not understood.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 from typer.exceptions import Abort, TyperException
@@ -25,7 +27,8 @@ from jupyter_aisec.cli import (
     session,
     verify,
 )
-from jupyter_aisec.cli.output import show_error
+from jupyter_aisec.cli.help import Commands
+from jupyter_aisec.cli.output import say, show_error
 from jupyter_aisec.errors import AisecError, UsageError
 
 __all__ = ["app", "main"]
@@ -34,8 +37,8 @@ _INTERRUPTED = 130
 
 app = typer.Typer(
     name="aisec",
-    help="Two-party access to sealed weights and datasets, with a verifiable chain of custody.",
-    no_args_is_help=True,
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
     rich_markup_mode=None,
 )
@@ -48,11 +51,29 @@ app.command()(doctor.doctor)
 app.command()(verify.verify)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from jupyter_aisec import __version__
+
+        say(f"aisec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Its version.")
+    ] = False,
+) -> None:
+    """Two-party access to sealed weights and datasets, with a verifiable chain of custody."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code and never raises."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     json = "--json" in given
     try:
+        _check(given)
         code = app(args=given, prog_name="aisec", standalone_mode=False)
         sys.stdout.flush()
         if code == _INTERRUPTED:  # typer caught the Ctrl-C before us
@@ -74,6 +95,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # a fault of ours: say so in our form, never as a traceback
         show_error(_fault(error), json)
         return 1
+
+
+def _check(given: Sequence[str]) -> None:
+    """Refuses what nobody types on purpose: in a script it is a variable that was not set.
+
+    An empty ``--for`` would approve the whole time that was asked for, and an empty folder be
+    the one that the script runs in.
+    """
+    own = given[: given.index("--")] if "--" in given else given  # what follows is not ours
+    for before, text in zip(("", *own), own, strict=False):
+        if not text or _EMPTY_OPTION.fullmatch(text):
+            option = text.rstrip("=") or (before if before.startswith("-") else "")
+            raise UsageError(
+                f"Nothing follows {option}." if option else "An argument is empty.",
+                next="Is a variable not set? Say what you mean, or leave it out.",
+                code="argument-empty",
+            )
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            raise UsageError(
+                "An argument is not UTF-8.",
+                next="Type it again; in a script, convert it with `iconv -t UTF-8`.",
+                code="argument-not-utf8",
+            )
+
+
+_EMPTY_OPTION = re.compile(r"--[a-z-]+=")
 
 
 def _path(error: TyperException) -> str:

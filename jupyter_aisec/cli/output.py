@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jupyter_aisec.errors import AisecError
+from jupyter_aisec.errors import AisecError, UsageError
 
 __all__ = [
     "Json",
@@ -98,8 +98,24 @@ def fields(pairs: Iterable[tuple[str, object]]) -> Table:
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Ask on standard error; raises typer.Exit(1) unless the answer, or ``yes``, is yes."""
-    if not yes and not typer.confirm(question, err=True):
+    """Ask on standard error; raises typer.Exit(1) unless the answer, or ``yes``, is yes.
+
+    Raises UsageError where nobody can answer: no terminal, and nothing piped in.
+    """
+    if yes:
+        return
+    try:
+        agreed = typer.confirm(question, err=True)
+    except typer.Abort:
+        if sys.stdin.isatty():
+            raise  # Ctrl-C, or Ctrl-D
+        note("")  # ends the line of the question
+        raise UsageError(
+            "Nobody answered: nothing was signed.",
+            next="Run it in a terminal, or add --yes once you have read what it shows.",
+            code="not-confirmed",
+        ) from None
+    if not agreed:
         note("Nothing was signed.")
         raise typer.Exit(1)
 

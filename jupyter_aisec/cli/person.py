@@ -8,6 +8,7 @@ from typing import Annotated, get_args
 import typer
 
 from jupyter_aisec.cli.countersign import Out, countersign, send_or_keep
+from jupyter_aisec.cli.help import Commands
 from jupyter_aisec.cli.output import Json, confirm, emit, table
 from jupyter_aisec.client import PersonClient
 from jupyter_aisec.client.countersign import prepare_invitation, prepare_removal
@@ -16,7 +17,7 @@ from jupyter_aisec.ledger.bodies import Role
 
 __all__ = ["app", "as_role"]
 
-app = typer.Typer(help="The people of the broker.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="The people of the broker.", cls=Commands, rich_markup_mode=None)
 
 
 @app.command()

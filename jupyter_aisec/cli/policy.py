@@ -9,6 +9,7 @@ import typer
 
 from jupyter_aisec.cli.countersign import Out, countersign, send_or_keep
 from jupyter_aisec.cli.explain import show_explained
+from jupyter_aisec.cli.help import Commands
 from jupyter_aisec.cli.output import Json, confirm, emit, safe
 from jupyter_aisec.client import PersonClient
 from jupyter_aisec.client.countersign import prepare_policy
@@ -18,7 +19,7 @@ from jupyter_aisec.times import parse_duration
 
 __all__ = ["app", "read_policy_text"]
 
-app = typer.Typer(help="The rules.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="The rules.", cls=Commands, rich_markup_mode=None)
 
 
 @app.command()
@@ -82,8 +83,9 @@ def read_policy_text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise UsageError(
-            f"{file} cannot be read: {error}.",
+            f"{file} cannot be read: {why}.",
             next="Name a policy file (TOML).",
             code="policy-unreadable",
         ) from error

@@ -7,12 +7,13 @@ from typing import Annotated
 import msgspec
 import typer
 
+from jupyter_aisec.cli.help import Commands
 from jupyter_aisec.cli.output import Json, emit, fields, table
 from jupyter_aisec.client import PersonClient
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Recorded runs.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Recorded runs.", cls=Commands, rich_markup_mode=None)
 
 
 @app.command("list")

@@ -60,7 +60,9 @@ def check_approved(state: State, body: GrantApproved, at: datetime) -> Signed[Ap
     _check_not_wider(grant, approval)
     if len(approval.comment) > MAX_TEXT:
         raise MalformedError(
-            f"A comment has at most {MAX_TEXT} characters.", code="comment-too-long"
+            f"A comment has at most {MAX_TEXT} characters.",
+            next="Say it in fewer.",
+            code="comment-too-long",
         )
     for reference in approval.artifacts:
         state.catalog.find(*split_reference(reference))
@@ -155,7 +157,9 @@ def _check_not_wider(grant: Grant, approval: Approval) -> None:
     if set(approval.artifacts) != common or not 1 <= approval.seconds <= request.seconds:
         raise RefusedError(
             "An approval may narrow what was asked, never widen it.",
-            next=f"Asked were {', '.join(request.artifacts)} for {request.seconds} s.",
+            next=f"Asked was for {', '.join(request.artifacts)}, for "
+            f"{format_duration(timedelta(seconds=request.seconds))}: name some of them, and no "
+            "more time.",
             code="approval-widens",
         )
     if not narrow(grant.artifacts, approval.artifacts):

@@ -127,8 +127,8 @@ def _refused(
     if len(humans) < approvals:
         return Refusal(
             code="approvers-too-few",
-            what=f"{approvals} other people would have to approve, and "
-            f"{len(humans) or 'nobody'} of those whom every rule names could.",
+            what=f"{approvals} other {'person' if approvals == 1 else 'people'} would have to "
+            f"approve, and {len(humans) or 'nobody'} of those whom every rule names could.",
             next="Ask for the artifacts in separate requests, or ask an admin to add approvers.",
             reasons=reasons,
         )

@@ -73,7 +73,11 @@ def check_decided(state: State, body: Decided, at: datetime) -> Signed[Decision]
     if decision.grant != body.grant or type(body) is not _BODIES[decision.action]:
         raise MalformedError("The entry and the decision differ.", code="grant-differs")
     if len(decision.reason) > MAX_TEXT:
-        raise MalformedError(f"A reason has at most {MAX_TEXT} characters.", code="reason-too-long")
+        raise MalformedError(
+            f"A reason has at most {MAX_TEXT} characters.",
+            next="Say it in fewer.",
+            code="reason-too-long",
+        )
     grant = state.grant(decision.grant)
     _check_person(state, grant, decision)
     now = grant.state(at)

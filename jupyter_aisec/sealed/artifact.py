@@ -30,6 +30,7 @@ from jupyter_aisec.sealed.manifest import (
     associated_data,
     check_artifact_name,
     check_file_name,
+    check_labels,
     read_manifest,
     sign_manifest,
 )
@@ -111,6 +112,7 @@ def seal_artifact(
     """
     check_artifact_name(artifact)
     check_count(sources)
+    check_labels(labels)  # before gigabytes are sealed, not after
     for name in sources:
         check_file_name(name)
     seal_id = seal_id or new_id("seal")

@@ -67,7 +67,9 @@ class _FileContent:
                     yield piece[:count]
         except OSError as error:
             raise UsageError(
-                f"{self._path} cannot be read: {error.strerror}.", code="source-unreadable"
+                f"{self._path} cannot be read: {error.strerror}.",
+                next="Seal a file that you may read, or one less.",
+                code="source-unreadable",
             ) from error
 
 
@@ -105,7 +107,13 @@ def files_at(path: str | os.PathLike[str]) -> dict[str, Path]:
         files = {root.name: root}
     for file in files.values():
         if not file.is_file():
-            raise UsageError(f"{file} is not a file.", code="source-not-a-file")
+            raise UsageError(
+                f"{file} is not a file."
+                if file.is_symlink() or file.exists()
+                else f"There is no {file}.",
+                next="Name a file, or a folder with files and nothing else.",
+                code="source-not-a-file",
+            )
     check_count(files)
     return files
 

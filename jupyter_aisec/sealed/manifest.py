@@ -14,6 +14,7 @@ import itertools
 import re
 import struct
 import unicodedata
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import msgspec
@@ -40,6 +41,7 @@ __all__ = [
     "associated_data",
     "check_artifact_name",
     "check_file_name",
+    "check_labels",
     "read_manifest",
     "sign_manifest",
 ]
@@ -118,7 +120,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         _require(is_id(self.seal_id, "seal"), "has no valid seal id")
         parse_time(self.created)
         _require(len(self.output_key) == PUBLIC_SIZE, "has no valid output key")
-        _require(all(_LABEL.fullmatch(label) for label in self.labels), "has a malformed label")
+        check_labels(self.labels)
         _require(_rising(self.labels), "has labels out of order")
         _require(all(is_id(parent, "seal") for parent in self.parents), "has a malformed parent")
         _require(_rising(self.parents), "has parents out of order")
@@ -201,6 +203,17 @@ def read_manifest(envelope: dsse.Envelope) -> Manifest:
     manifest = envelope.read(Manifest, PAYLOAD_TYPE, "The manifest")
     manifest.check()
     return manifest
+
+
+def check_labels(labels: Iterable[str]) -> None:
+    """Raises MalformedError for what cannot be a label."""
+    for label in labels:
+        if not _LABEL.fullmatch(label):
+            raise MalformedError(
+                f"{label[:80]!r} cannot be a label.",
+                next="Use small letters, digits and : . _ -, at most 64.",
+                code="label-invalid",
+            )
 
 
 def _rising(values: tuple[str, ...] | list[str]) -> bool:
