@@ -60,6 +60,14 @@ _CODES = {
 }
 
 
+_DETAILS = {
+    400: "The body is not JSON.",
+    404: "There is nothing at this path.",
+    405: "This path does not take this method.",
+}
+_NEXT = "/openapi.json describes every request."
+
+
 class Problem(BaseModel):
     """An error (RFC 9457)."""
 
@@ -101,7 +109,7 @@ def problem_of(error: AisecError) -> JSONResponse:
     """The problem document of one of our errors."""
     status = next(status for type_, status in _STATUS if isinstance(error, type_))
     headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
-    return problem(status, error.what, code=error.code, next=error.next, headers=headers)
+    return problem(status, error.what, code=error.code, next=error.next or _NEXT, headers=headers)
 
 
 def add_problem_handlers(app: FastAPI) -> None:
@@ -113,10 +121,9 @@ def add_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def theirs(_: Request, error: HTTPException) -> JSONResponse:
-        headers = dict(error.headers or {})
-        return problem(
-            error.status_code, HTTPStatus(error.status_code).description, headers=headers
-        )
+        status = error.status_code
+        detail = _DETAILS.get(status, f"{HTTPStatus(status).phrase}.")
+        return problem(status, detail, next=_NEXT, headers=dict(error.headers or {}))
 
     @app.exception_handler(RequestValidationError)
     def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -124,7 +131,7 @@ def add_problem_handlers(app: FastAPI) -> None:
             422,
             "The request is not of its form: "
             + "; ".join(sorted(set(map(_place, error.errors())))),
-            next="/openapi.json describes every request.",
+            next=_NEXT,
         )
 
 

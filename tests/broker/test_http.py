@@ -41,7 +41,16 @@ class TestProblems:
     def test_every_error_is_one(
         self, api: Api, method: str, path: str, status: int, code: str
     ) -> None:
-        problem(api.send(method, path), status, code)
+        answer = api.send(method, path)
+        problem(answer, status, code)
+        assert answer.json()["next"]
+
+    def test_a_body_that_is_not_json_is_said_to_be_that(self, api: Api) -> None:
+        said = problem(
+            api.send("POST", "/v1/people/enrol", b"[" * 100_000), 400, "request-malformed"
+        )
+        assert said["detail"] == "The body is not JSON."
+        assert "openapi" in said["next"]
 
     @pytest.mark.parametrize(
         "body",
