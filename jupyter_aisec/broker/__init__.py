@@ -6,8 +6,9 @@ name is first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from jupyter_aisec.lazy import lazily
 
 if TYPE_CHECKING:
     from jupyter_aisec.broker.app import make_app
@@ -16,18 +17,6 @@ if TYPE_CHECKING:
     from jupyter_aisec.broker.server import run_broker
     from jupyter_aisec.broker.service import Broker, open_broker
     from jupyter_aisec.broker.trust import trust_file
-
-_HOMES = {
-    "Broker": "service",
-    "Config": "config",
-    "accept_rollback": "home",
-    "audit_home": "home",
-    "load_config": "config",
-    "make_app": "app",
-    "open_broker": "service",
-    "run_broker": "server",
-    "trust_file": "trust",
-}
 
 __all__ = [
     "Broker",
@@ -41,8 +30,14 @@ __all__ = [
     "trust_file",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazily(
+    __name__,
+    {
+        "app": ("make_app",),
+        "config": ("Config", "load_config"),
+        "home": ("accept_rollback", "audit_home"),
+        "server": ("run_broker",),
+        "service": ("Broker", "open_broker"),
+        "trust": ("trust_file",),
+    },
+)

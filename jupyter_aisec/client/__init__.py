@@ -5,8 +5,9 @@ Modules load when a name is first used: a keeper has no use for what a kernel si
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from jupyter_aisec.lazy import lazily
 
 if TYPE_CHECKING:
     from jupyter_aisec.client.countersign import Unsent
@@ -32,33 +33,6 @@ if TYPE_CHECKING:
         SealedView,
         Who,
     )
-
-_HOMES = {
-    "countersign": ("Unsent",),
-    "events": ("Event",),
-    "home": ("Account", "Home", "Session"),
-    "http": ("BearerAuth", "Http"),
-    "kernel": ("KernelClient", "Release"),
-    "person": ("PersonClient",),
-    "views": (
-        "ApprovalView",
-        "ArtifactView",
-        "AuditView",
-        "EntryView",
-        "Explained",
-        "FindingView",
-        "GrantView",
-        "KeyView",
-        "Lease",
-        "ListedView",
-        "PersonView",
-        "PolicyView",
-        "RunView",
-        "SealedView",
-        "Who",
-    ),
-}
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Account",
@@ -88,8 +62,31 @@ __all__ = [
     "Who",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+__getattr__ = lazily(
+    __name__,
+    {
+        "countersign": ("Unsent",),
+        "events": ("Event",),
+        "home": ("Account", "Home", "Session"),
+        "http": ("BearerAuth", "Http"),
+        "kernel": ("KernelClient", "Release"),
+        "person": ("PersonClient",),
+        "views": (
+            "ApprovalView",
+            "ArtifactView",
+            "AuditView",
+            "EntryView",
+            "Explained",
+            "FindingView",
+            "GrantView",
+            "KeyView",
+            "Lease",
+            "ListedView",
+            "PersonView",
+            "PolicyView",
+            "RunView",
+            "SealedView",
+            "Who",
+        ),
+    },
+)

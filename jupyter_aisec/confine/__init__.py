@@ -6,8 +6,9 @@ first used: a keeper starts itself anew, and what it imported before that it wou
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy import lazily
 
 if TYPE_CHECKING:
     from .confinement import Confined, Confinement, Inside
@@ -17,17 +18,6 @@ if TYPE_CHECKING:
     from .keeper import Keeper, Outside, Service
     from .level import Level, at_least
     from .wire import Message
-
-_HOMES = {
-    "confinement": ("Confined", "Confinement", "Inside"),
-    "exec": ("confine_command",),
-    "hidden": ("needed", "secrets"),
-    "ipython_kernel": ("run_ipython_kernel",),
-    "keeper": ("Keeper", "Outside", "Service"),
-    "level": ("Level", "at_least"),
-    "wire": ("Message",),
-}
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Confined",
@@ -45,8 +35,15 @@ __all__ = [
     "secrets",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+__getattr__ = lazily(
+    __name__,
+    {
+        "confinement": ("Confined", "Confinement", "Inside"),
+        "exec": ("confine_command",),
+        "hidden": ("needed", "secrets"),
+        "ipython_kernel": ("run_ipython_kernel",),
+        "keeper": ("Keeper", "Outside", "Service"),
+        "level": ("Level", "at_least"),
+        "wire": ("Message",),
+    },
+)

@@ -5,8 +5,9 @@ Modules load when a name is first used: a kernel that records needs the facts al
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from jupyter_aisec.lazy import lazily
 
 if TYPE_CHECKING:
     from jupyter_aisec.provenance.bom import BOM_MEDIA_TYPE, bill_of_materials
@@ -28,29 +29,6 @@ if TYPE_CHECKING:
     from jupyter_aisec.provenance.model_signing import ModelSignature, sign_model
     from jupyter_aisec.provenance.run import SignedRun, make_bundle, sign_run
     from jupyter_aisec.provenance.verify import verify_bundle
-
-_HOMES = {
-    "bom": ("BOM_MEDIA_TYPE", "bill_of_materials"),
-    "bundle": ("Bundle", "parse_bundle"),
-    "differences": ("Difference", "compare"),
-    "custody": ("Node", "chain_of_custody"),
-    "evidence": ("Check", "Report", "SealedBytes"),
-    "facts": (
-        "Cell",
-        "Environment",
-        "Gpu",
-        "Input",
-        "Observation",
-        "Output",
-        "Record",
-        "SeenCell",
-        "Steps",
-    ),
-    "model_signing": ("ModelSignature", "sign_model"),
-    "run": ("SignedRun", "make_bundle", "sign_run"),
-    "verify": ("verify_bundle",),
-}
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "BOM_MEDIA_TYPE",
@@ -81,8 +59,27 @@ __all__ = [
     "verify_bundle",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+__getattr__ = lazily(
+    __name__,
+    {
+        "bom": ("BOM_MEDIA_TYPE", "bill_of_materials"),
+        "bundle": ("Bundle", "parse_bundle"),
+        "differences": ("Difference", "compare"),
+        "custody": ("Node", "chain_of_custody"),
+        "evidence": ("Check", "Report", "SealedBytes"),
+        "facts": (
+            "Cell",
+            "Environment",
+            "Gpu",
+            "Input",
+            "Observation",
+            "Output",
+            "Record",
+            "SeenCell",
+            "Steps",
+        ),
+        "model_signing": ("ModelSignature", "sign_model"),
+        "run": ("SignedRun", "make_bundle", "sign_run"),
+        "verify": ("verify_bundle",),
+    },
+)

@@ -8,8 +8,9 @@ that importing this package costs nothing.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from jupyter_aisec.lazy import lazily
 
 if TYPE_CHECKING:
     from jupyter_aisec.sealed.artifact import (
@@ -39,37 +40,6 @@ if TYPE_CHECKING:
     from jupyter_aisec.sealed.store import UrlFolder, version_url
     from jupyter_aisec.sealed.tables import load_table
     from jupyter_aisec.sealed.weights import LazyWeights, StateDictContent, load_weights
-
-_HOMES = {
-    "artifact": (
-        "Deposit",
-        "KeysFor",
-        "OpenArtifact",
-        "SealResult",
-        "open_artifact",
-        "open_folder",
-        "seal_artifact",
-        "verify_sealed_files",
-    ),
-    "contents": ("files_at",),
-    "datakey": ("DataKey",),
-    "manifest": ("Manifest", "SealedFile", "read_manifest"),
-    "memory": ("Memory",),
-    "outputs": (
-        "OutputKey",
-        "OutputSealer",
-        "open_output",
-        "read_output",
-        "seal_output",
-        "unwrap_content_key",
-    ),
-    "provider": ("set_provider",),
-    "release": ("ReleaseKey", "deposit_info", "release_info", "seal_key"),
-    "store": ("UrlFolder", "version_url"),
-    "tables": ("load_table",),
-    "weights": ("LazyWeights", "StateDictContent", "load_weights"),
-}
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "DataKey",
@@ -105,8 +75,35 @@ __all__ = [
     "version_url",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+__getattr__ = lazily(
+    __name__,
+    {
+        "artifact": (
+            "Deposit",
+            "KeysFor",
+            "OpenArtifact",
+            "SealResult",
+            "open_artifact",
+            "open_folder",
+            "seal_artifact",
+            "verify_sealed_files",
+        ),
+        "contents": ("files_at",),
+        "datakey": ("DataKey",),
+        "manifest": ("Manifest", "SealedFile", "read_manifest"),
+        "memory": ("Memory",),
+        "outputs": (
+            "OutputKey",
+            "OutputSealer",
+            "open_output",
+            "read_output",
+            "seal_output",
+            "unwrap_content_key",
+        ),
+        "provider": ("set_provider",),
+        "release": ("ReleaseKey", "deposit_info", "release_info", "seal_key"),
+        "store": ("UrlFolder", "version_url"),
+        "tables": ("load_table",),
+        "weights": ("LazyWeights", "StateDictContent", "load_weights"),
+    },
+)
