@@ -238,11 +238,11 @@ class Http:
     def _unreachable(self) -> BrokerUnreachableError:
         return BrokerUnreachableError(
             f"The broker at {self.url} cannot be reached.",
-            next=self._start() + ", or say where yours is: `export AISEC_BROKER=URL`.",
+            next=self._how_to_start() + ", or say where yours is: `export AISEC_BROKER=URL`.",
         )
 
-    def _start(self) -> str:
-        """How a broker comes to be at this URL: by the reader's own hand only on this machine."""
+    def _how_to_start(self) -> str:
+        """What the reader can do: only on this machine is the broker theirs to start."""
         parts = urlsplit(self.url)
         if parts.hostname not in _LOOPBACK:
             return "Ask whoever runs it to start it"

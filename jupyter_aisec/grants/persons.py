@@ -36,7 +36,7 @@ LONGEST_INVITATION = timedelta(days=30)
 
 
 def admins_needed(directory: Directory, policy: Policy, at_index: int, *, least: int = 1) -> int:
-    """How many admins must sign, at entry ``at_index``, for a person or for another's key.
+    """How many admins must sign, at entry ``at_index``, for a person or for somebody else's key.
 
     As many as the policy says (``admins_for_people``) and at least ``least``, but never more
     than there are: so a first admin adds the second alone. There *are* those human beings who

@@ -43,7 +43,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Desk(Protocol):
-    """What a kernel may have done in its person's name."""
+    """What a kernel may have somebody do in its person's name; nothing else is offered."""
 
     def about(self) -> About: ...
     def kernel_client(self, key: SigningKey, release_key: ReleaseKey) -> KernelClient: ...

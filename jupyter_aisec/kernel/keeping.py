@@ -134,6 +134,7 @@ class Keeping:
     # -- in the person's name
 
     def sign(self, verb: str, asked: Asked) -> Any:
+        """Does what ``verb`` names, in the person's name; raises what the broker refuses."""
         person = self.person
         if asked.grant:
             self.check_grant(asked.grant)
@@ -222,7 +223,7 @@ class Keeping:
     # -- sealed files
 
     def output_key(self, artifact: str, seal_id: str, version: int | None = None) -> bytes:
-        """Of a version; asked of the broker if the kernel never asked for its manifest."""
+        """The output key of a version, from its manifest: the kernel's, or else asked for here."""
         if seal_id not in self.output_keys:
             view = self.person.artifact(artifact, version)
             self.output_keys[view.seal_id] = read_manifest(view.manifest).output_key

@@ -83,7 +83,10 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KernelSession:
-    """``desk`` signs for the person; ``recorder`` knows what ran."""
+    """Everything one kernel holds at the broker: keys, seats, leases, and what is open.
+
+    ``desk`` signs for the person; ``recorder`` knows what ran.
+    """
 
     def __init__(self, desk: Desk, recorder: Recorder) -> None:
         self.desk = desk
@@ -98,7 +101,7 @@ class KernelSession:
         self.closed: dict[str, str] = {}  # grants that open nothing any more, and why
         self.changed = threading.Condition()
         self._listeners: list[Callable[[GrantView], None]] = []
-        self._ahead = timedelta(0)  # of the broker's clock before ours, as last seen
+        self._ahead = timedelta(0)  # how far the broker's clock is ahead of ours
 
     def __repr__(self) -> str:
         return f"<KernelSession {self.key.public.key_id[:19]}…>"

@@ -195,11 +195,7 @@ class SealReader:
         )
 
     def _broken(self, what: str, code: str) -> SealBrokenError:
-        return SealBrokenError(
-            f"{self._name} {what}.",
-            next=RESEAL,
-            code=code,
-        )
+        return SealBrokenError(f"{self._name} {what}.", next=RESEAL, code=code)
 
 
 class SealedIO(io.RawIOBase):
@@ -290,7 +286,8 @@ class _Work:
 
     def run(self) -> None:
         if self._segments <= _TASK:
-            return self._thread()
+            self._thread()
+            return
         # A pool of its own: one that outlives the call would hang in a forked data loader.
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="aisec-open") as pool:
             try:
@@ -298,7 +295,6 @@ class _Work:
                     future.result()
             finally:
                 self._stop()
-        return None
 
     def _runs(self) -> Iterator[tuple[int, int]]:
         """The segments needed, as runs (first, stop) of consecutive ones, at most a task long."""

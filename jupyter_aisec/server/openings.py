@@ -41,7 +41,7 @@ class Openings:
             self._stick(path, joined)
 
     def mark_of(self, path: str) -> Mark | None:
-        """What a notebook that is saved at ``path`` may show."""
+        """What the notebook at ``path`` may show, by the kernels it uses or used."""
         path = plain_path(path)
         for kernel in self._sessions.kernels_of(path):
             self._stick(path, self._kernels.get(kernel))
