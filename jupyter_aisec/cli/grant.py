@@ -10,21 +10,23 @@ import msgspec
 import typer
 
 from jupyter_aisec.cli.explain import show_explained
+from jupyter_aisec.cli.help import Commands
 from jupyter_aisec.cli.output import Json, confirm, emit, fields, note, safe, table
 from jupyter_aisec.client import Event, GrantView, PersonClient
 from jupyter_aisec.errors import RefusedError, UsageError
-from jupyter_aisec.grants.statements import Approval
+from jupyter_aisec.grants.statements import Approval, Request
 from jupyter_aisec.ids import is_id
 from jupyter_aisec.times import format_duration, parse_duration, parse_time
 
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Permission to open artifacts for a time.", no_args_is_help=True, rich_markup_mode=None
+    help="Permission to open artifacts for a time.", cls=Commands, rich_markup_mode=None
 )
 For = Annotated[str, typer.Option("--for", help="How long, like 45m, 2h, 1d.")]
 Why = Annotated[str, typer.Option("--reason", help="Why; everybody concerned can read it.")]
 Grant = Annotated[str, typer.Argument(metavar="GRANT")]
+Job = Annotated[str | None, typer.Option(metavar="job:NAME", help="For a job, not a notebook.")]
 
 
 @app.command()
@@ -32,7 +34,7 @@ def request(
     artifacts: Annotated[list[str], typer.Argument(metavar="NAME...")],
     for_: For,
     reason: Why,
-    seat: Annotated[str | None, typer.Option(help="job:NAME, for a job.")] = None,
+    seat: Job = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say who would be asked; ask nobody.")
     ] = False,
@@ -188,20 +190,19 @@ def _left(view: GrantView) -> str:
 
 
 def _asked(view: GrantView) -> str:
-    asked = ", ".join(map(safe, view.approvers))
     if view.state != "pending":
         return f"{view.id} is {_state(view)}."
-    return (
-        f"{view.id} is pending: {view.approvals_needed} of {asked or 'nobody'} must approve, with\n"
-        f"  aisec grant approve {view.id}"
-    )
+    asked = ", ".join(map(safe, view.approvers)) or "nobody"
+    if view.approvals_needed < len(view.approvers):
+        asked = f"{view.approvals_needed} of {asked}"
+    return f"{view.id} is pending: {asked} must approve it, with\n  aisec grant approve {view.id}"
 
 
 def _refuse_if_refused(view: GrantView) -> None:
     if view.state == "ended":
         raise RefusedError(
             f"{view.id} was {view.ended_why}.",
-            next=f"`aisec grant show {view.id}` says by whom and why.",
+            next=f"`aisec audit search {view.id}` says by whom and why.",
             code=f"grant-{view.ended_why}",
         )
 
@@ -210,25 +211,37 @@ def _details(view: GrantView) -> object:
     approvals = "; ".join(
         f"{one.person} at {one.at} for {_length(one.seconds)}" for one in view.approvals
     )
+    asked = view.request.read(Request, Request.payload_type, "The request")
+    decided = view.ended_why not in (None, "expired", "lapsed")
     return fields(
         (
             ("grant", view.id),
             ("state", _state(view)),
+            ("", f"`aisec audit search {view.id}` says by whom and why" if decided else None),
             ("person", view.person),
             ("artifacts", " ".join(view.artifacts)),
+            ("seat", asked.seat),
             ("reason", view.reason),
             ("time", _left(view)),
             ("asked", view.requested_at),
             ("pending until", view.pending_until if view.state == "pending" else None),
             ("approvers", ", ".join(view.approvers)),
-            ("approvals", f"{len(view.approvals)} of {view.approvals_needed} {approvals}"),
-            ("starts", view.starts_at),
+            ("approvals", f"{len(view.approvals)} of {view.approvals_needed}"),
+            ("", approvals),
+            ("starts", view.starts_at or _to_begin(view)),
             ("ends", view.ends_at),
             ("isolation", f"{view.isolation} at least"),
             ("policy", f"version {view.policy_version}"),
             ("because", "; ".join(view.terms.reasons)),
         )
     )
+
+
+def _to_begin(view: GrantView) -> str | None:
+    """When the time of an approved grant begins, which is not yet."""
+    if view.state != "scheduled" or view.begin_until is None:
+        return None
+    return f"when something is opened, until {view.begin_until}"
 
 
 def _to_be_signed(view: GrantView, approval: Approval) -> object:

@@ -40,7 +40,7 @@ from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.people.keys import PublicKey
 from jupyter_aisec.times import format_time, parse_time
 
-__all__ = ["Invited", "Kernel", "Recorded", "Session", "State", "fold"]
+__all__ = ["Invited", "Kernel", "Recorded", "Session", "State", "fold", "unknown_grant"]
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,11 +133,7 @@ class State:
     def grant(self, grant_id: str) -> Grant:
         """The grant of that id; raises NotFoundError."""
         if grant_id not in self.grants:
-            raise NotFoundError(
-                f"There is no grant {grant_id[:80]!r}.",
-                next="`aisec grant list` shows yours.",
-                code="grant-unknown",
-            )
+            raise unknown_grant(grant_id)
         return self.grants[grant_id]
 
     def session(self, token_sha256: str, now: datetime) -> Session:
@@ -371,3 +367,12 @@ _RULES: dict[type[Body], tuple[_Check, _Record]] = {
     bodies.RunRecorded: (artifacts.check_run, State._run_recorded),
     bodies.ActionRefused: (decisions.check_refused, State._action_refused),
 }
+
+
+def unknown_grant(grant_id: str) -> NotFoundError:
+    """That there is no such grant: for one of others, too, so that nobody learns of it."""
+    return NotFoundError(
+        f"There is no grant {grant_id[:80]!r}.",
+        next="`aisec grant list` shows yours.",
+        code="grant-unknown",
+    )

@@ -192,6 +192,39 @@ def test_an_approval_for_more_is_told_in_words_how_much_was_asked_for(
     assert "dataset/asked, for 1h30m:" in json.loads(done.stderr)["next"]
 
 
+def test_a_grant_says_its_seat_when_it_begins_and_where_a_decision_is_told(
+    broker: RunningBroker, researcher: PersonClient
+) -> None:
+    researcher.seal("dataset/seat", {"a.csv": b"1"})
+    ask = ["grant", "request", "dataset/seat", "--for", "1h", "--reason", "why", "--json"]
+    asked = [
+        json.loads(broker.run(*ask, "--seat", "job:train", person="researcher").stdout)["id"]
+        for _ in range(2)
+    ]
+    assert "job:train" in broker.run("grant", "show", asked[0], person="approver").stdout
+    broker.run("grant", "approve", asked[0], "--yes", person="approver")
+    shown = broker.run("grant", "show", asked[0], person="researcher").stdout
+    assert "when something is opened, until 20" in shown
+    deny = ("grant", "deny", asked[1], "--reason", "not with these")
+    broker.run(*deny, person="approver")
+    told = f"aisec audit search {asked[1]}"
+    assert told in broker.run("grant", "show", asked[1], person="researcher").stdout
+    found = broker.run(*told.split()[1:], person="researcher").stdout
+    assert "approver not with these" in found
+
+
+def test_a_grant_of_others_is_as_unknown_as_one_that_is_not(
+    own_broker: RunningBroker,
+) -> None:
+    researcher = own_broker.client("researcher")
+    researcher.seal("dataset/own", {"a.csv": b"1"})
+    grant = researcher.request(["dataset/own"], 60, "why").id
+    token = own_broker.add("newcomer", "researcher")
+    own_broker.run("login", "--token", token, person="newcomer")
+    done = own_broker.run("grant", "show", grant, "--json", person="newcomer")
+    assert json.loads(done.stderr)["detail"] == f"There is no grant '{grant}'."
+
+
 @pytest.mark.parametrize("version", ["0", "-1", "99999999999999999999"])
 def test_a_version_that_none_can_have(version: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["artifact", "show", "dataset/a", "--version", version]) == 2

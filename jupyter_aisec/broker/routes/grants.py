@@ -27,7 +27,7 @@ from jupyter_aisec.grants.bindings import propose_binding, propose_ending
 from jupyter_aisec.grants.decisions import propose_decision
 from jupyter_aisec.grants.grant import Grant
 from jupyter_aisec.grants.requests import explain_request, propose_request
-from jupyter_aisec.grants.state import State
+from jupyter_aisec.grants.state import State, unknown_grant
 from jupyter_aisec.grants.statements import Decision, Request
 from jupyter_aisec.grants.view import explained, grant_view
 from jupyter_aisec.ids import new_id
@@ -178,8 +178,10 @@ def _view(broker: Broker, who: SignedIn, grant_id: str) -> GrantOut:
 
 
 def _seen(state: State, who: SignedIn, grant_id: str) -> Grant:
-    """The grant, if this person may see it; else there is none."""
-    return state.grant(grant_id if sees_grant(who, state, grant_id) else "of another")
+    """The grant, if this person may see it; else there is none, in the same words."""
+    if not sees_grant(who, state, grant_id):
+        raise unknown_grant(grant_id)
+    return state.grant(grant_id)
 
 
 def _own(state: State, who: SignedIn, grant_id: str) -> Grant:
