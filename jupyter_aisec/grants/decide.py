@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import msgspec
 
@@ -69,6 +70,39 @@ def decide(policy: Policy, request: Request, facts: Facts, at: datetime) -> Term
     )
 
 
+class _Case(NamedTuple):
+    """A request with everything that a decision about it goes by."""
+
+    policy: Policy
+    request: Request
+    facts: Facts
+    at: datetime
+    rules: tuple[Rule, ...]  # all that cover any of the artifacts
+
+    @property
+    def approvals(self) -> int:
+        """How many distinct approvers the strictest rule demands."""
+        return max(rule.approvals for rule in self.rules)
+
+    @property
+    def approvers(self) -> tuple[str, ...]:
+        """Whose approval counts: named by every rule that asks for one, never the requester.
+
+        A rule that asks for no approval has no say in who gives it: it never weakens another.
+        """
+        asking = [rule for rule in self.rules if rule.approvals]
+        requester = self.policy.human(self.request.person)
+        return tuple(
+            sorted(
+                name
+                for name, roles in self.facts.people.items()
+                if asking
+                and self.policy.human(name) != requester
+                and all(names_person(rule.approvers, name, roles) for rule in asking)
+            )
+        )
+
+
 def _enforce(policy: Policy, request: Request, facts: Facts, at: datetime) -> Terms | Refusal:
     rules: dict[str, Rule] = {}
     for reference in request.artifacts:
@@ -81,90 +115,65 @@ def _enforce(policy: Policy, request: Request, facts: Facts, at: datetime) -> Te
                 next="Ask an admin for a rule: `aisec policy explain` shows those there are.",
             )
         rules.update((rule.name, rule) for rule in covering)
-    reasons = tuple(describe(rule) for rule in rules.values())
-    return _refused(policy, request, facts, at, rules, reasons) or _terms(
-        policy, request, facts, at, rules, reasons
+    case = _Case(policy, request, facts, at, tuple(rules.values()))
+    reasons = tuple(describe(rule) for rule in case.rules)
+    for refused in (_denied, _not_allowed, _too_late, _too_few_approvers):
+        if refusal := refused(case):
+            return msgspec.structs.replace(refusal, reasons=reasons)
+    return _terms(case, reasons)
+
+
+def _denied(case: _Case) -> Refusal | None:
+    denying = next((rule for rule in case.rules if rule.deny), None)
+    if denying is None:
+        return None
+    return Refusal(
+        code="denied-by-policy",
+        what=f"Rule {denying.name!r} denies this to everybody.",
+        next="Ask for less, or ask an admin to change the policy.",
     )
 
 
-def _refused(
-    policy: Policy,
-    request: Request,
-    facts: Facts,
-    at: datetime,
-    rules: Mapping[str, Rule],
-    reasons: tuple[str, ...],
-) -> Refusal | None:
-    denying = next((rule for rule in rules.values() if rule.deny), None)
-    if denying is not None:
-        return Refusal(
-            code="denied-by-policy",
-            what=f"Rule {denying.name!r} denies this to everybody.",
-            next="Ask for less, or ask an admin to change the policy.",
-            reasons=reasons,
-        )
-    roles = facts.people.get(request.person, ())
-    for rule in rules.values():
-        if not names_person(rule.requesters, request.person, roles):
+def _not_allowed(case: _Case) -> Refusal | None:
+    person = case.request.person
+    roles = case.facts.people.get(person, ())
+    for rule in case.rules:
+        if not names_person(rule.requesters, person, roles):
             return Refusal(
                 code="requester-not-allowed",
-                what=f"Rule {rule.name!r} does not let {request.person} ask.",
+                what=f"Rule {rule.name!r} does not let {person} ask.",
                 next="Ask an admin: the rule names who may, or ask for fewer artifacts.",
-                reasons=reasons,
             )
-    if request.start is not None:
-        latest = at + timedelta(seconds=policy.begin_within)
-        if parse_time(request.start) > latest:
-            return Refusal(
-                code="start-too-late",
-                what=f"A start at {request.start} is too far ahead.",
-                next=f"Ask for a start before {format_time(latest)}.",
-                reasons=reasons,
-            )
-    approvals = max(rule.approvals for rule in rules.values())
-    able = _approvers(policy, request, facts, rules)
-    humans = {policy.human(name) for name in able}
-    if len(humans) < approvals:
-        return Refusal(
-            code="approvers-too-few",
-            what=f"{approvals} other {'person' if approvals == 1 else 'people'} would have to "
-            f"approve, and {len(humans) or 'nobody'} of those whom every rule names could.",
-            next="Ask for the artifacts in separate requests, or ask an admin to add approvers.",
-            reasons=reasons,
-        )
     return None
 
 
-def _approvers(
-    policy: Policy, request: Request, facts: Facts, rules: Mapping[str, Rule]
-) -> tuple[str, ...]:
-    """Everybody whose approval counts: named by every rule that asks for one, never the requester.
-
-    A rule that asks for no approval has no say in who gives it: it never weakens another.
-    """
-    asking = [rule for rule in rules.values() if rule.approvals]
-    requester = policy.human(request.person)
-    return tuple(
-        sorted(
-            name
-            for name, roles in facts.people.items()
-            if asking
-            and policy.human(name) != requester
-            and all(names_person(rule.approvers, name, roles) for rule in asking)
-        )
+def _too_late(case: _Case) -> Refusal | None:
+    latest = case.at + timedelta(seconds=case.policy.begin_within)
+    if case.request.start is None or parse_time(case.request.start) <= latest:
+        return None
+    return Refusal(
+        code="start-too-late",
+        what=f"A start at {case.request.start} is too far ahead.",
+        next=f"Ask for a start before {format_time(latest)}.",
     )
 
 
-def _terms(
-    policy: Policy,
-    request: Request,
-    facts: Facts,
-    at: datetime,
-    rules: Mapping[str, Rule],
-    reasons: tuple[str, ...],
-) -> Terms:
-    seconds = min(request.seconds, *(rule.longest for rule in rules.values()))
-    pending_until = at + timedelta(seconds=policy.pending_for)
+def _too_few_approvers(case: _Case) -> Refusal | None:
+    able = len({case.policy.human(name) for name in case.approvers})
+    if able >= case.approvals:
+        return None
+    return Refusal(
+        code="approvers-too-few",
+        what=f"{case.approvals} other {'person' if case.approvals == 1 else 'people'} would have "
+        f"to approve, and {able or 'nobody'} of those whom every rule names could.",
+        next="Ask for the artifacts in separate requests, or ask an admin to add approvers.",
+    )
+
+
+def _terms(case: _Case, reasons: tuple[str, ...]) -> Terms:
+    request, policy = case.request, case.policy
+    seconds = min(request.seconds, *(rule.longest for rule in case.rules))
+    pending_until = case.at + timedelta(seconds=policy.pending_for)
     if request.start is not None:
         # The window lies fixed: once it is over, an approval would come to nothing.
         pending_until = min(pending_until, parse_time(request.start) + timedelta(seconds=seconds))
@@ -172,12 +181,12 @@ def _terms(
         length = format_duration(timedelta(seconds=seconds))
         reasons = (*reasons, f"The shortest cap wins: {length} instead of what was asked.")
     return Terms(
-        approvals=max(rule.approvals for rule in rules.values()),
-        approvers=_approvers(policy, request, facts, rules),
+        approvals=case.approvals,
+        approvers=case.approvers,
         seconds=seconds,
-        isolation=max((rule.isolation for rule in rules.values()), key=ISOLATION.index),
+        isolation=max((rule.isolation for rule in case.rules), key=ISOLATION.index),
         pending_until=format_time(pending_until),
         begin_within=policy.begin_within,
-        policy_version=facts.policy_version,
+        policy_version=case.facts.policy_version,
         reasons=reasons,
     )
