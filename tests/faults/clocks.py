@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import libfaketime
@@ -19,3 +20,8 @@ def clock_off(by: str) -> dict[str, str]:
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME": by,
     }
+
+
+def exported(by: str) -> str:
+    """The same as a command of a shell."""
+    return shlex.join(["export", *(f"{name}={value}" for name, value in clock_off(by).items())])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from jupyter_aisec.client import Home
 from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.sealed.release import ReleaseKey
 from tests.conftest import RunningBroker
-from tests.faults.clocks import clock_off
+from tests.faults.clocks import clock_off, exported
 from tests.faults.person import Person, ok
 from tests.faults.table import Row
 
@@ -106,8 +105,7 @@ def test_key_revoked(
 @pytest.mark.parametrize("by", ["-1d", "+1d"])
 def test_clock_set_back(row: Row, researching: Person, by: str) -> None:
     """On the person's machine, either way."""
-    wrong = shlex.join(["export", *(f"{name}={value}" for name, value in clock_off(by).items())])
-    met = researching.meets(row, "login", before=wrong)
+    met = researching.meets(row, "login", before=exported(by))
     met.follow(researching)
     assert whoami(researching) == "researcher"
 
