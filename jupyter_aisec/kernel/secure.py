@@ -12,6 +12,7 @@ import contextlib
 import hmac
 import itertools
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -50,8 +51,6 @@ def run_secure_kernel(arguments: list[str], withheld: Withheld) -> int:
 
 def run_inside(inside: Inside) -> int:
     """IPython's kernel, with everything of ours already there."""
-    import os
-
     from jupyter_aisec.confine.ipython_kernel import run_ipython_kernel
     from jupyter_aisec.kernel import others
 
@@ -68,19 +67,17 @@ def run_inside(inside: Inside) -> int:
 def serve(outside: Outside, connection_file: Path) -> Service:
     """The keeper's side: who the person is, and what passes."""
     # Imported only now, after the fork: the inside must not have had these in memory.
-    import os
-
-    from jupyter_aisec.client.home import Home
     from jupyter_aisec.client.person import PersonClient
     from jupyter_aisec.kernel.desk import seat_of
     from jupyter_aisec.kernel.guardian import Guardian
+    from jupyter_aisec.kernel.keeping import Keeping
     from jupyter_aisec.kernel.observer import Observer
     from jupyter_aisec.kernel.outputs import OutputGuard
-    from jupyter_aisec.kernel.relay import Keeping, relay_routes
+    from jupyter_aisec.kernel.relay import relay_routes
     from jupyter_aisec.sealed.messages import GUARD_VARIABLE
 
     _take_back(outside.environment)
-    person = PersonClient(home=Home(os.environ.get("AISEC_HOME")))
+    person = PersonClient()
     observer = Observer(_now)
     said = outside.environment.get(GUARD_VARIABLE, "")
     guard = OutputGuard(guarded=_is_guarded(connection_file, said), now=_now)
@@ -115,8 +112,6 @@ def _take_back(environment: Mapping[str, str]) -> None:
 
     The person's token, and the session bus, over which the OS keyring gives their key.
     """
-    import os
-
     for name in ("AISEC_TOKEN", "DBUS_SESSION_BUS_ADDRESS"):
         if name in environment:
             os.environ[name] = environment[name]
