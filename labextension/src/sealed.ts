@@ -141,7 +141,7 @@ export class SealedOutput extends Panel implements IRenderMime.IRenderer {
     this._problem.hidden = problem === null;
     for (const line of problem === null ? [] : [problem.what, problem.next]) {
       const node = document.createElement('div');
-      node.textContent = line;
+      node.append(...marked(line));
       this._problem.append(node);
     }
     if (problem !== null) {
@@ -155,6 +155,15 @@ export class SealedOutput extends Panel implements IRenderMime.IRenderer {
   private _sealed: JSONObject = {};
   private _shown: IDisposable | null = null;
   private _asked = 0;
+}
+
+/** Text with its commands, which stand between backticks, as code. */
+function marked(line: string): HTMLElement[] {
+  return line.split('`').map((part, place) => {
+    const node = document.createElement(place % 2 === 1 ? 'code' : 'span');
+    node.textContent = part;
+    return node;
+  });
 }
 
 function problemOf(reason: unknown): IProblem {

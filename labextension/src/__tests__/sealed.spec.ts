@@ -136,9 +136,14 @@ describe('a sealed output', () => {
 
   it('says why it is not opened, and what to do', async () => {
     answer = () =>
-      Promise.reject(new OpeningError('No <b>grant.', '%grant request x', 'c'));
+      Promise.reject(
+        new OpeningError('No <b>grant.', 'Ask: `%grant request x`', 'c')
+      );
     await widget.open();
-    expect(problem().textContent).toBe('No <b>grant.%grant request x');
+    expect(problem().textContent).toBe('No <b>grant.Ask: %grant request x');
+    expect(problem().querySelector('code')?.textContent).toBe(
+      '%grant request x'
+    );
     expect(problem().hidden).toBe(false);
     expect(button().disabled).toBe(false);
     answer = () => Promise.resolve(STREAM);
