@@ -6,7 +6,6 @@ from datetime import timedelta
 
 from jupyter_aisec.cli.output import emit, fields
 from jupyter_aisec.client import Explained
-from jupyter_aisec.errors import RefusedError
 from jupyter_aisec.ledger.bodies import Terms
 from jupyter_aisec.times import format_duration
 
@@ -19,7 +18,7 @@ def show_explained(explained: Explained, json: bool) -> None:
     if json or refusal is None:
         emit(explained, json, None if explained.terms is None else _drawn(explained.terms))
     if refusal is not None:
-        raise RefusedError(refusal.what, next=refusal.next, code=refusal.code)
+        raise refusal.error()
 
 
 def _drawn(terms: Terms) -> object:

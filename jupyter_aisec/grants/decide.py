@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from jupyter_aisec.errors import RefusedError
 from jupyter_aisec.grants.names import split_reference
 from jupyter_aisec.grants.policy import ISOLATION, Policy, Rule, describe, names_person
 from jupyter_aisec.grants.statements import Request
@@ -38,6 +39,10 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     what: str
     next: str
     reasons: tuple[str, ...] = ()
+
+    def error(self) -> RefusedError:
+        """The same, to be raised."""
+        return RefusedError(self.what, next=self.next, code=self.code)
 
 
 def decide(policy: Policy, request: Request, facts: Facts, at: datetime) -> Terms | Refusal:

@@ -34,7 +34,7 @@ def propose_request(state: State, envelope: Envelope, now: datetime) -> GrantReq
     signed = read_signed(state, envelope, Request, at=at)
     terms = explain_request(state, signed.statement, at)
     if isinstance(terms, Refusal):
-        raise RefusedError(terms.what, next=terms.next, code=terms.code)
+        raise terms.error()
     signed.verify()
     return GrantRequested(grant=signed.statement.grant, request=envelope, terms=terms)
 
@@ -64,7 +64,7 @@ def check_requested(state: State, body: GrantRequested, at: datetime) -> Signed[
         raise MalformedError("The entry and the request name two grants.", code="grant-differs")
     terms = explain_request(state, signed.statement, at)
     if isinstance(terms, Refusal):
-        raise RefusedError(terms.what, next=terms.next, code=terms.code)
+        raise terms.error()
     # The reasons are text for people, and may be worded otherwise by the next version.
     if msgspec.structs.replace(terms, reasons=()) != msgspec.structs.replace(
         body.terms, reasons=()
