@@ -12,7 +12,7 @@ from jupyter_aisec.broker.bundles import check_bundle
 from jupyter_aisec.broker.clock import SteadyClock, wall_clock
 from jupyter_aisec.broker.config import Config
 from jupyter_aisec.broker.keystore import BrokerKeys, KeyStore, open_key_store
-from jupyter_aisec.broker.log import Ledger
+from jupyter_aisec.broker.ledger import Ledger
 from jupyter_aisec.broker.outside import OutsideCopies
 from jupyter_aisec.broker.refusals import Attempt, RefusalLimit
 from jupyter_aisec.broker.store import HomeLock, Store

@@ -2,7 +2,7 @@
 
 SQLite in WAL mode with ``synchronous=FULL``: a commit is on the disk before it returns.
 There is one writer, one process that holds the home's lock, one connection. Nothing here
-decides anything: rows are believed only after :mod:`jupyter_aisec.broker.log` has checked
+decides anything: rows are believed only after :mod:`jupyter_aisec.broker.ledger` checked
 them against the signed ledger checkpoint. What SQLite would do by itself (triggers, views)
 counts as rows too, of its own table ``sqlite_master``: a commit that a trigger undoes is none.
 """
