@@ -6,6 +6,7 @@ The options are those of the ``aisec`` command line, so that what works there wo
 from __future__ import annotations
 
 import argparse
+import keyword
 import shlex
 from typing import Any, NoReturn
 
@@ -17,6 +18,7 @@ from jupyter_aisec.times import parse_duration
 __all__ = [
     "FORMATS",
     "GrantCommand",
+    "HelpShown",
     "LoadCommand",
     "OpenCommand",
     "SaveCommand",
@@ -69,18 +71,20 @@ class OpenCommand(msgspec.Struct, frozen=True, kw_only=True):
     cell: int | None = None
 
 
+class HelpShown(Exception):
+    """``--help`` was typed, and printed: there is nothing else to do."""
+
+
 class _Parser(argparse.ArgumentParser):
     """argparse that raises our error instead of ending the process."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(
-            f"%{self.prog}: {message}.",
-            next=self.format_usage().removeprefix("usage: ").strip(),
-            code="magic-usage",
-        )
+        usage = self.format_usage().removeprefix("usage: ").removeprefix("%").strip()
+        quote = "Quote what has spaces. " if message.startswith("unrecognized arguments") else ""
+        raise UsageError(f"%{self.prog}: {message}.", next=f"{quote}%{usage}", code="magic-usage")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        raise UsageError(f"%{self.prog}", next=self.format_help(), code="magic-usage")
+        raise HelpShown
 
 
 def _split(line: str, magic: str) -> list[str]:
@@ -145,12 +149,12 @@ def parse_load(line: str) -> LoadCommand:
     options: dict[str, Any] = vars(parser.parse_args(_split(line, "load_secure")))
     del options["as_"]
     columns = options.pop("columns")
-    if not options["variable"].isidentifier():
+    if not options["variable"].isidentifier() or keyword.iskeyword(options["variable"]):
         parser.error(f"{options['variable'][:40]!r} is not a variable's name")
-    return LoadCommand(
-        columns=tuple(columns.split(",")) if columns else None,
-        **options,
-    )
+    named = None if columns is None else tuple(name.strip() for name in columns.split(","))
+    if named is not None and "" in named:
+        parser.error("--columns names no column, or an empty one")
+    return LoadCommand(columns=named, **options)
 
 
 def parse_open(line: str) -> OpenCommand:
@@ -164,6 +168,9 @@ def parse_open(line: str) -> OpenCommand:
 def parse_save(line: str) -> SaveCommand:
     """The line after ``%save_secure``: an expression, ``as``, a name. Raises UsageError."""
     parser = _Parser(prog="save_secure", usage="%%save_secure EXPRESSION as NAME [--label L]")
+    if line.split() in (["-h"], ["--help"]):
+        parser.print_help()
+        parser.exit()
     # The expression is Python and stays as it is typed; what follows the last " as " is ours.
     expression, separator, rest = line.rpartition(" as ")
     if not separator or not expression.strip():

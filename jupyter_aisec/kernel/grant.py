@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jupyter_aisec.errors import RefusedError
+from jupyter_aisec.errors import RefusedError, UsageError
+from jupyter_aisec.ids import is_id
 from jupyter_aisec.kernel.card import render_text
 
 if TYPE_CHECKING:
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from jupyter_aisec.kernel.face import Face
 
 __all__ = ["request", "run_grant"]
+
+
+_OF_ONE = ("show", "extend", "withdraw", "return")  # verbs about one grant
 
 
 def request(face: Face, artifacts: tuple[str, ...], seconds: int, reason: str) -> GrantView:
@@ -25,6 +29,12 @@ def request(face: Face, artifacts: tuple[str, ...], seconds: int, reason: str) -
 def run_grant(face: Face, command: GrantCommand) -> None:
     """One ``%grant`` line."""
     name = command.names[0] if command.names else None
+    if command.verb in _OF_ONE and name is not None and not is_id(name, "grant"):
+        raise UsageError(
+            f"{name[:60]!r} is not the id of a grant.",
+            next="`%grant list` shows them.",
+            code="grant-id-malformed",
+        )
     match command.verb:
         case "request":
             view = request(face, command.names, command.seconds, command.reason)
@@ -57,7 +67,8 @@ def run_grant(face: Face, command: GrantCommand) -> None:
 def _list(face: Face, *, pending: bool) -> None:
     views = [view for view in face.session.grants() if not pending or view.state == "pending"]
     for view in views:
-        print(render_text(view, face.session.now()))  # noqa: T201 - the magic's answer
+        elsewhere = "" if face.session.is_ours(view) else "  (in another notebook)"
+        print(render_text(view, face.session.now()) + elsewhere)  # noqa: T201 - the answer
     if not views:
         print('No grants. Ask for one: %grant request NAME --for 1h --reason "…"')  # noqa: T201
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from jupyter_aisec.errors import MalformedError, UsageError
+from jupyter_aisec.kernel.commands import FORMATS
 from jupyter_aisec.kernel.progress import Bar
 from jupyter_aisec.kernel.session import Opened, Released
 from jupyter_aisec.sealed.artifact import OpenArtifact
@@ -66,6 +67,14 @@ def load(
     wait: bool = True,
 ) -> tuple[Any, Opened]:
     """Opens an artifact as its media type asks, or as ``format`` says."""
+    if format is not None and format not in FORMATS:
+        raise UsageError(
+            f"There is no format {format!r}.",
+            next=f"Use one of: {', '.join(FORMATS)}.",
+            code="format-unknown",
+        )
+    if device is not None:
+        _check_device(device)
     content, opened = _open(face, artifact, version=version, wait=wait)
     try:
         value = _materialise(face, content, format, into, device, columns)
@@ -170,12 +179,56 @@ def _materialise(
     columns: Sequence[str] | None,
 ) -> Any:
     media = content.manifest.media_type
+    name = content.manifest.artifact
+    if media == "weights" and (columns is not None or format not in (None, "torch", "bytes")):
+        raise _unfit(f"{name} is weights, not a table.", "--format or --columns")
+    if media != "weights" and into is not None:
+        raise _unfit(f"{name} is not weights.", "--into")
     if format == "bytes" or (format is None and media == "files"):
         files = {name: content.read(name) for name in content.names}
         return next(iter(files.values())) if len(files) == 1 else files
     if media == "weights":
         return _weights(face, content, into, device)
     return _table(content, format or "pandas", device, columns)
+
+
+def _unfit(what: str, options: str) -> UsageError:
+    return UsageError(what, next=f"Load it without {options}.", code="option-unfit")
+
+
+def _check_device(device: str) -> None:
+    """Raises UsageError unless a tensor can be there: before any key is asked for."""
+    from jupyter_aisec.sealed.tables import need_package
+
+    torch = need_package("torch")
+    try:
+        torch.empty(0, device=device)
+    except Exception as error:  # each backend has its own
+        raise UsageError(
+            f"There is no device {device!r} here: {str(error).splitlines()[0].rstrip('.')}.",
+            next="Leave --device out, and it is loaded for the CPU.",
+            code="device-unknown",
+        ) from error
+
+
+def _fill(model: Any, state: Mapping[str, Any], artifact: str) -> None:
+    """Loads a state_dict into a model; raises UsageError where the two do not fit."""
+    if not hasattr(model, "load_state_dict"):
+        raise UsageError(
+            f"Weights do not go into a value of the type {type(model).__name__}.",
+            next="Make the model first, then load --into it.",
+            code="model-unfit",
+        )
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:4]]
+        raise UsageError(
+            f"{artifact} does not fit this {type(model).__name__}: "
+            + " ".join(line if len(line) < 160 else f"{line[:160]}…" for line in lines),
+            next="Make the model that was saved, or load `as` a state_dict and pick from it.",
+            code="model-unfit",
+        ) from error
 
 
 def _weights(face: Face, content: OpenArtifact, into: Any, device: str | None) -> Any:
@@ -189,7 +242,7 @@ def _weights(face: Face, content: OpenArtifact, into: Any, device: str | None) -
         bar.close()
     if into is None:
         return state
-    into.load_state_dict(state)
+    _fill(into, state, content.manifest.artifact)
     for tensor in into.state_dict(keep_vars=True).values():
         content.memory.track(tensor)
     return into

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 
-from jupyter_aisec.kernel.commands import parse_grant, parse_load, parse_open, parse_save
+from jupyter_aisec.kernel.commands import (
+    HelpShown,
+    parse_grant,
+    parse_load,
+    parse_open,
+    parse_save,
+)
 
 if TYPE_CHECKING:
     from jupyter_aisec.kernel.face import Face
@@ -36,7 +43,8 @@ class AisecMagics(Magics):
         """
         from jupyter_aisec.kernel.grant import run_grant
 
-        run_grant(self._face, parse_grant(line))
+        with suppress(HelpShown):
+            run_grant(self._face, parse_grant(line))
 
     @no_var_expand
     @line_magic
@@ -49,7 +57,8 @@ class AisecMagics(Magics):
         """
         from jupyter_aisec.kernel.load import load_as
 
-        load_as(self._face, parse_load(line))
+        with suppress(HelpShown):
+            load_as(self._face, parse_load(line))
 
     @no_var_expand
     @line_magic
@@ -57,7 +66,8 @@ class AisecMagics(Magics):
         """Seal a result straight from memory: ``%save_secure EXPRESSION as weights/NAME``."""
         from jupyter_aisec.kernel.save import save_as
 
-        save_as(self._face, parse_save(line))
+        with suppress(HelpShown):
+            save_as(self._face, parse_save(line))
 
     @no_var_expand
     @line_magic
@@ -70,7 +80,8 @@ class AisecMagics(Magics):
         """
         from jupyter_aisec.kernel.saved import open_notebook
 
-        open_notebook(self._face, parse_open(line))
+        with suppress(HelpShown):
+            open_notebook(self._face, parse_open(line))
 
     @no_var_expand
     @line_magic

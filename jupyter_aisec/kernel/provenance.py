@@ -25,7 +25,9 @@ def show_run(face: Face, run: str | None) -> None:
     if not found:
         raise UsageError(
             f"There is no run {wanted[:60]!r}." if wanted else "No run has been recorded yet.",
-            next="Train something, then %save_secure model as weights/NAME.",
+            next="%provenance alone shows the newest one, and `aisec run list` in a terminal all."
+            if wanted
+            else "Train something, then %save_secure model as weights/NAME.",
             code="run-unknown",
         )
     bundle = parse_bundle(canonical(face.session.client.bundle(found[0]["seal_ids"][0])))

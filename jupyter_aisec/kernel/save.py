@@ -7,18 +7,17 @@ parents. Sealing needs no grant that is still active.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from jupyter_aisec.errors import UsageError
 from jupyter_aisec.ids import new_id
 from jupyter_aisec.kernel.load import folder_of
+from jupyter_aisec.kernel.values import sources_of
 from jupyter_aisec.people import dsse
 from jupyter_aisec.people.canonical import canonical
 from jupyter_aisec.provenance.facts import Input, Output, Record
@@ -26,7 +25,6 @@ from jupyter_aisec.provenance.model_signing import SIGNATURE_FILE
 from jupyter_aisec.sealed.artifact import SealResult, seal_artifact
 from jupyter_aisec.sealed.contents import Sources, files_at
 from jupyter_aisec.sealed.store import BUNDLE, version_url
-from jupyter_aisec.sealed.weights import StateDictContent
 
 if TYPE_CHECKING:
     from jupyter_aisec.kernel.commands import SaveCommand
@@ -46,7 +44,7 @@ def save_as(face: Face, command: SaveCommand) -> None:
 
 def save(face: Face, value: Any, artifact: str, *, labels: Sequence[str] = ()) -> str:
     """Seals ``value`` and records the run that made it; returns the seal id."""
-    sources, media = _sources(value)
+    sources, media = sources_of(value)
     return _seal(face, artifact, sources, media, labels)
 
 
@@ -122,40 +120,3 @@ def make_record(session: KernelSession, result: SealResult) -> Record:
             manifest_sha256=hashlib.sha256(result.envelope.payload).hexdigest(),
         ),
     )
-
-
-# -- values
-
-
-def _sources(value: Any) -> tuple[Sources, MediaType]:
-    """How a value is sealed, by what it is; its library is loaded if it exists."""
-    if isinstance(value, bytes | bytearray | memoryview):
-        return {"content": value}, "files"
-    kinds = {kind.__module__.partition(".")[0] for kind in type(value).__mro__}
-    if "torch" in kinds and hasattr(value, "state_dict"):
-        return {"model.safetensors": StateDictContent(value.state_dict())}, "weights"
-    if isinstance(value, Mapping) and value and all(map(_is_tensor, value.values())):
-        return {"model.safetensors": StateDictContent(value)}, "weights"
-    if "pandas" in kinds and hasattr(value, "to_parquet"):
-        return {"data.parquet": _written(value.to_parquet)}, "table"
-    if "polars" in kinds and hasattr(value, "write_parquet"):
-        return {"data.parquet": _written(value.write_parquet)}, "table"
-    if "pyarrow" in kinds and hasattr(value, "column_names"):
-        from pyarrow import parquet
-
-        return {"data.parquet": _written(lambda file: parquet.write_table(value, file))}, "table"
-    raise UsageError(
-        f"A {type(value).__name__} cannot be sealed as it is.",
-        next="Save a torch module or state_dict, a data frame, an Arrow table, or bytes.",
-        code="value-unsupported",
-    )
-
-
-def _is_tensor(value: Any) -> bool:
-    return type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "data_ptr")
-
-
-def _written(write: Any) -> memoryview:
-    file = io.BytesIO()
-    write(file)
-    return file.getbuffer()

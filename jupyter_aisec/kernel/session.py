@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jupyter_aisec.client.views import ArtifactView, GrantView, Lease
-from jupyter_aisec.errors import ConflictError, NotFoundError, RefusedError
+from jupyter_aisec.errors import AisecError, ConflictError, NotFoundError, RefusedError
 from jupyter_aisec.grants.statements import Request
 from jupyter_aisec.kernel.lease import boot_time
 from jupyter_aisec.people.keys import SigningKey
@@ -168,7 +168,7 @@ class KernelSession:
             if covering & set(view.artifacts)
             and view.state in _USABLE
             and view.id not in self.closed
-            and (view.state != "active" or self._seat(view) == self.about.seat)
+            and self.is_ours(view)
         ]
         return min(usable, key=lambda view: _USABLE[view.state], default=None)
 
@@ -193,9 +193,16 @@ class KernelSession:
                     "without --no-wait, loading waits for it.",
                     code="grant-pending",
                 )
-            with self.changed:
-                self.changed.wait(_POLL_SECONDS)
-            view = self.refresh(view.id)
+            try:
+                with self.changed:
+                    self.changed.wait(_POLL_SECONDS)
+                view = self.refresh(view.id)
+            except KeyboardInterrupt:
+                raise AisecError(
+                    f"Stopped waiting for {artifact}; the request is still pending.",
+                    next=f"Load it again to wait on, or take it back: `%grant withdraw {view.id}`.",
+                    code="interrupted",
+                ) from None
         if view.state == "ended":
             raise RefusedError(
                 f"The grant for {artifact} {_WHY_NOT.get(view.ended_why or '', 'has ended')}.",
@@ -203,6 +210,10 @@ class KernelSession:
                 code=f"grant-{view.ended_why or 'ended'}",
             )
         return view
+
+    def is_ours(self, view: GrantView) -> bool:
+        """Whether no other seat has begun to use it."""
+        return view.state != "active" or self._seat(view) == self.about.seat
 
     def _seat(self, view: GrantView) -> str:
         return view.request.read(Request, Request.payload_type, "The request").seat

@@ -74,7 +74,7 @@ def _check_columns(name: str, wanted: Sequence[str] | None, there: Sequence[str]
     if missing:
         raise UsageError(
             f"{name} has no column {', '.join(missing)}.",
-            next=f"It has: {', '.join(there[:20])}.",
+            next=f"It has: {', '.join(there[:20])}{', …' if len(there) > 20 else '.'}",
             code="column-unknown",
         )
 

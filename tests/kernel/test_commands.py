@@ -5,6 +5,7 @@ import pytest
 from jupyter_aisec.errors import UsageError
 from jupyter_aisec.kernel.commands import (
     GrantCommand,
+    HelpShown,
     LoadCommand,
     SaveCommand,
     parse_grant,
@@ -88,10 +89,12 @@ def test_save(line, command):
         (parse_grant, "request dataset/a --for 1x --reason r"),
         (parse_grant, "dance"),
         (parse_grant, 'request "dataset/a'),
-        (parse_grant, "request --help"),
         (parse_load, "dataset/a"),
         (parse_load, "dataset/a into df"),
         (parse_load, "dataset/a as 1x"),
+        (parse_load, "dataset/a as class"),
+        (parse_load, 'dataset/a as df --columns ""'),
+        (parse_load, "dataset/a as df --columns a,,b"),
         (parse_load, "dataset/a as df --format xml"),
         (parse_load, "dataset/a as df --version latest"),
         (parse_save, "model"),
@@ -105,3 +108,19 @@ def test_misuse_is_our_error_and_says_how(parse, line):
         parse(line)
     assert raised.value.next
     assert raised.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("parse", "line"),
+    [(parse_grant, "request --help"), (parse_load, "-h"), (parse_save, "--help")],
+)
+def test_help_is_shown_and_is_no_error(parse, line, capsys):
+    with pytest.raises(HelpShown):
+        parse(line)
+    assert capsys.readouterr().out.startswith("usage: ")
+
+
+def test_a_reason_of_two_words_is_said_to_need_quotes():
+    with pytest.raises(UsageError) as raised:
+        parse_grant("request dataset/a --for 1h --reason Ablation 12")
+    assert raised.value.next.startswith("Quote what has spaces. %grant")

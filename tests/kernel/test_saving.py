@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 
 import msgspec
+import numpy
 import pandas
 import polars
 import pyarrow
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from jupyter_aisec.errors import UsageError
+from jupyter_aisec.kernel.values import sources_of
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.provenance.facts import Record
 from jupyter_aisec.sealed.manifest import read_manifest
@@ -89,13 +91,66 @@ def test_values(opened, value, media, names):
     assert tuple(file.name for file in manifest.files) == names
 
 
-@pytest.mark.parametrize("value", ["text", 1, {}, {"x": 1}, io.BytesIO()])
+class Figure:
+    """As matplotlib's saves itself."""
+
+    def savefig(self, file: io.BytesIO) -> None:
+        file.write(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "content"),
+    [
+        ("größer", "content.txt", "größer".encode()),
+        ({"a": [1, 2.5, None], "b": "ü"}, "value.json", '{"a": [1, 2.5, null], "b": "ü"}'.encode()),
+        (Figure(), "figure.png", b"\x89PNG"),
+    ],
+    ids=["text", "plain values", "figure"],
+)
+def test_what_opens_as_bytes(value, name, content):
+    sources, media = sources_of(value)
+    assert (list(sources), bytes(sources[name]), media) == ([name], content, "files")
+
+
+def test_an_array_opens_as_one():
+    array = numpy.arange(6.0).reshape(2, 3)
+    sources, _ = sources_of(array)
+    assert numpy.array_equal(numpy.load(io.BytesIO(sources["array.npy"])), array)
+
+
+def test_a_tensor_is_weights_and_a_series_is_a_table():
+    assert sources_of(torch.ones(2))[1] == "weights"
+    assert sources_of(torch.nn.Parameter(torch.ones(2)))[1] == "weights"
+    sources, media = sources_of(pandas.Series([1, 2]))
+    assert media == "table"
+    assert list(pandas.read_parquet(io.BytesIO(sources["data.parquet"])).columns) == ["value"]
+
+
+def test_a_path_is_the_files_that_lie_there(tmp_path):
+    (tmp_path / "plot.png").write_bytes(b"x")
+    assert sources_of(tmp_path) == ({"plot.png": tmp_path / "plot.png"}, "files")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        {"x": object()},
+        float("nan"),
+        numpy.array([object()]),
+        pandas.DataFrame({"x": [object()]}),
+        torch.float32,
+        io.BytesIO(),
+    ],
+    ids=lambda value: type(value).__name__,
+)
 def test_what_cannot_be_sealed_says_what_can(opened, value):
     import jupyter_aisec as aisec
 
     with pytest.raises(UsageError) as raised:
         aisec.save(value, "results/value")
     assert raised.value.code == "value-unsupported"
+    assert type(value).__name__ in raised.value.what
 
 
 def test_the_record_is_of_this_run_alone(opened):
