@@ -150,7 +150,7 @@ def test_showing_changes_no_byte_of_the_file_and_runs_nothing(
     open_notebook(page, lab, path)
     start(page, 0)
     approve(page, approver)
-    wait_for(page, "idle")
+    expect(page.locator(".jp-InputArea-prompt").first).to_have_text("[1]:")
     before = save(page, path)
     assert MIME_TYPE in before
     box = shown(page)
@@ -175,7 +175,7 @@ def test_a_running_cell_is_not_waited_for(
     open_notebook(page, lab, path)
     start(page, 0)
     approve(page, approver)
-    wait_for(page, "idle")
+    expect(page.locator(".jp-InputArea-prompt").first).to_have_text("[1]:")
     start(page, 2)
     wait_for(page, "busy")
     press(shown(page), "Show")
