@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_CELLS", "CellRecorder", "source_digest"]
 
-# Cells kept in memory; older ones are counted, and the record says that they are missing.
 MOST_CELLS = 5_000
+"""Cells kept in memory; older ones are counted, and the record says that they are missing."""
 
 
 def source_digest(source: str) -> str:

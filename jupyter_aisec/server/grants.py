@@ -16,8 +16,8 @@ from jupyter_aisec.errors import AisecError
 
 __all__ = ["FEED", "GrantsFeed", "GrantsHandler", "Person"]
 
-#: The setting of the web application under which the handler finds its GrantsFeed.
 FEED = "aisec_grants"
+"""The setting of the web application under which the handler finds its GrantsFeed."""
 _FRESH_SECONDS = 2.0
 _SHOWN = (
     "id",

@@ -37,8 +37,8 @@ from jupyter_aisec.server.seen import Seen
 
 __all__ = ["SEEN", "GuardedConnection", "GuardedKernelManager"]
 
-#: The setting of the web application under which connections find what the server has Seen.
 SEEN = "aisec_seen"
+"""The setting of the web application under which connections find what the server has Seen."""
 _KEEPER = "jupyter_aisec.kernel.launch"
 _V1 = "v1.kernel.websocket.jupyter.org"
 _HEADER, _PARENT, _METADATA, _CONTENT = range(4)
