@@ -23,7 +23,8 @@ from jupyter_aisec.broker.store import (
     master_rows,
 )
 from jupyter_aisec.errors import AisecError, TamperedError
-from jupyter_aisec.grants.state import State, fold
+from jupyter_aisec.grants.fold import fold
+from jupyter_aisec.grants.state import State
 from jupyter_aisec.ledger.bodies import ENTRY_TYPES, ArtifactSealed, Body, RunRecorded
 from jupyter_aisec.ledger.checkpoint import Checkpoint, open_checkpoint
 from jupyter_aisec.ledger.entry import Entry

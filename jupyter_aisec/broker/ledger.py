@@ -40,6 +40,7 @@ from jupyter_aisec.broker.store import (
     WrappedKeyRow,
 )
 from jupyter_aisec.errors import AisecError, TamperedError
+from jupyter_aisec.grants.fold import apply
 from jupyter_aisec.grants.state import State
 from jupyter_aisec.ledger.bodies import Body
 from jupyter_aisec.ledger.checkpoint import Checkpoint, sign_checkpoint
@@ -152,7 +153,7 @@ class Ledger:
 
     def _commit(self, entry: Entry, rows: Rows | None) -> Logged:
         failpoint("append.before-transaction")
-        self._state.apply(entry, signatures=True)  # nothing is recorded that an audit refuses
+        apply(self._state, entry, signatures=True)  # nothing is recorded that an audit refuses
         try:
             tree = self._state.tree
             checkpoint = Checkpoint(self._signer.name, tree.size, tree.root())

@@ -11,6 +11,7 @@ from jupyter_aisec.grants.catalog import ArtifactVersion, Catalog
 from jupyter_aisec.grants.decide import Facts, Refusal, decide
 from jupyter_aisec.grants.decisions import propose_decision, propose_refusal
 from jupyter_aisec.grants.enrolments import propose_enrolment, propose_login, propose_revocation
+from jupyter_aisec.grants.fold import apply, fold
 from jupyter_aisec.grants.grant import Approved, Bound, Ended, Grant, GrantState
 from jupyter_aisec.grants.output_releases import propose_output_release
 from jupyter_aisec.grants.persons import propose_invitation, propose_removal
@@ -19,7 +20,7 @@ from jupyter_aisec.grants.policy import DEFAULT_POLICY_TEXT, Policy, Rule, parse
 from jupyter_aisec.grants.releases import propose_release
 from jupyter_aisec.grants.requests import explain_request, propose_request
 from jupyter_aisec.grants.signed import Signed, payload_sha256
-from jupyter_aisec.grants.state import Kernel, Recorded, Session, State, fold
+from jupyter_aisec.grants.state import Kernel, Recorded, Session, State
 from jupyter_aisec.grants.view import GrantView, grant_view, who_is_asked
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Session",
     "Signed",
     "State",
+    "apply",
     "decide",
     "explain_request",
     "fold",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,15 +10,14 @@ from jupyter_aisec.errors import ConflictError, LedgerError, MalformedError, Ref
 from jupyter_aisec.grants.grant import Grant
 from jupyter_aisec.grants.names import check_references, narrow, split_reference
 from jupyter_aisec.grants.requests import MAX_TEXT
-from jupyter_aisec.grants.signed import Signed, read_signed, without_signature
+from jupyter_aisec.grants.signatures import read_signed
+from jupyter_aisec.grants.signed import Signed, without_signature
+from jupyter_aisec.grants.state import State
 from jupyter_aisec.grants.statements import Approval
 from jupyter_aisec.ledger.bodies import GrantApproved
 from jupyter_aisec.ledger.checkpoint import Checkpoint
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.times import format_duration
-
-if TYPE_CHECKING:
-    from jupyter_aisec.grants.state import State
 
 __all__ = ["asked", "check_approved", "check_recorded", "ended_error", "propose_approval"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from jupyter_aisec.errors import (
     ConflictError,
@@ -16,13 +15,12 @@ from jupyter_aisec.errors import (
 from jupyter_aisec.grants.catalog import ManifestFacts, read_manifest
 from jupyter_aisec.grants.names import check_artifact, check_digest, check_id
 from jupyter_aisec.grants.policy import names_person
-from jupyter_aisec.grants.signed import Signed, payload_sha256, signing_keys
+from jupyter_aisec.grants.signatures import signing_keys
+from jupyter_aisec.grants.signed import Signed, payload_sha256
+from jupyter_aisec.grants.state import State
 from jupyter_aisec.ledger.bodies import ArtifactSealed, RunRecorded
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.urls import check_store_url
-
-if TYPE_CHECKING:
-    from jupyter_aisec.grants.state import State
 
 __all__ = ["check_run", "check_sealed", "propose_run", "propose_sealed"]
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from jupyter_aisec.errors import ConflictError, IdentityError, MalformedError, RefusedError
 from jupyter_aisec.grants.approvals import asked, ended_error
 from jupyter_aisec.grants.grant import Grant
 from jupyter_aisec.grants.policy import ISOLATION
-from jupyter_aisec.grants.signed import Signed, read_signed
+from jupyter_aisec.grants.signatures import read_signed
+from jupyter_aisec.grants.signed import Signed
+from jupyter_aisec.grants.state import State
 from jupyter_aisec.grants.statements import Binding
 from jupyter_aisec.ledger.bodies import EndedHow, EndingConfirmed, SeatBound
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.people.release_keys import load_release_key
 from jupyter_aisec.times import parse_time
-
-if TYPE_CHECKING:
-    from jupyter_aisec.grants.state import State
 
 __all__ = ["check_bound", "check_ending", "propose_binding", "propose_ending"]
 

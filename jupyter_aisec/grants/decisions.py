@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from jupyter_aisec.errors import ConflictError, MalformedError, RefusedError
 from jupyter_aisec.grants.approvals import asked, ended_error
 from jupyter_aisec.grants.grant import Grant, GrantState
 from jupyter_aisec.grants.requests import MAX_TEXT
-from jupyter_aisec.grants.signed import Signed, read_signed
+from jupyter_aisec.grants.signatures import read_signed
+from jupyter_aisec.grants.signed import Signed
+from jupyter_aisec.grants.state import State
 from jupyter_aisec.grants.statements import Decision
 from jupyter_aisec.ledger.bodies import (
     ActionRefused,
@@ -20,9 +22,6 @@ from jupyter_aisec.ledger.bodies import (
     GrantWithdrawn,
 )
 from jupyter_aisec.people.dsse import Envelope
-
-if TYPE_CHECKING:
-    from jupyter_aisec.grants.state import State
 
 __all__ = ["WHY", "check_decided", "check_refused", "propose_decision", "propose_refusal"]
 

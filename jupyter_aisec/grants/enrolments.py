@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from jupyter_aisec.errors import ConflictError, IdentityError, MalformedError, RefusedError
 from jupyter_aisec.grants.names import check_digest
 from jupyter_aisec.grants.persons import admins_needed
-from jupyter_aisec.grants.signed import (
-    Signed,
-    read_signed,
-    read_statement,
-    signing_keys,
-    without_signature,
-)
+from jupyter_aisec.grants.signatures import read_signed, read_statement, signing_keys
+from jupyter_aisec.grants.signed import Signed, without_signature
+from jupyter_aisec.grants.state import State
 from jupyter_aisec.grants.statements import Enrolment, KeyRevocation, Login
 from jupyter_aisec.ledger.bodies import KeyEnrolled, KeyRevoked, SessionOpened
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.times import format_time, parse_time
-
-if TYPE_CHECKING:
-    from jupyter_aisec.grants.state import State
 
 __all__ = [
     "check_enrolled",

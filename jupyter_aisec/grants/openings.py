@@ -10,17 +10,13 @@ seat, by a signature whose key was not revoked since.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from jupyter_aisec.errors import ConflictError, IdentityError, RefusedError
 from jupyter_aisec.grants.approvals import ended_error
 from jupyter_aisec.grants.catalog import ArtifactVersion
 from jupyter_aisec.grants.grant import Grant
 from jupyter_aisec.grants.names import check_digest, check_id, split_reference
-from jupyter_aisec.grants.signed import valid_key
-
-if TYPE_CHECKING:
-    from jupyter_aisec.grants.state import State
+from jupyter_aisec.grants.state import State
 
 __all__ = [
     "action_reused",
@@ -108,7 +104,7 @@ def _check_kernel(state: State, grant: Grant, kernel: str) -> None:
         )
     # A key that was stolen and revoked takes every seat it took with it.
     for key in seat.signed.keys:
-        valid_key(state, grant.person, key.key_id)
+        state.valid_key(grant.person, key.key_id)
 
 
 def find_version(state: State, grant: Grant, artifact: str, version: int | None) -> ArtifactVersion:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from jupyter_aisec.errors import MalformedError, NotFoundError
 from jupyter_aisec.grants.catalog import ArtifactVersion
@@ -19,10 +18,8 @@ from jupyter_aisec.grants.openings import (
     check_opening,
     verify_statements,
 )
+from jupyter_aisec.grants.state import State
 from jupyter_aisec.ledger.bodies import OutputReleased, OutputSource
-
-if TYPE_CHECKING:
-    from jupyter_aisec.grants.state import State
 
 __all__ = ["check_output_released", "propose_output_release"]
 

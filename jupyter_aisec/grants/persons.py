@@ -8,20 +8,18 @@ many must sign. Taking away is easier than giving, as far as it gives nobody mor
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from jupyter_aisec.errors import ConflictError, IdentityError, MalformedError, RefusedError
 from jupyter_aisec.grants.names import check_digest, check_person
-from jupyter_aisec.grants.signed import Signed, read_signed
+from jupyter_aisec.grants.policy import Policy
+from jupyter_aisec.grants.signatures import read_signed
+from jupyter_aisec.grants.signed import Signed
+from jupyter_aisec.grants.state import State
 from jupyter_aisec.grants.statements import Invitation, Removal
 from jupyter_aisec.ledger.bodies import PersonInvited, PersonRemoved
 from jupyter_aisec.people.directory import Directory
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.times import parse_time
-
-if TYPE_CHECKING:
-    from jupyter_aisec.grants.policy import Policy
-    from jupyter_aisec.grants.state import State
 
 __all__ = [
     "admins_needed",

@@ -5,22 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from jupyter_aisec.errors import ConflictError, IdentityError, MalformedError, RefusedError
 from jupyter_aisec.grants.names import check_person
 from jupyter_aisec.grants.persons import count_admins
 from jupyter_aisec.grants.policy import Policy
-from jupyter_aisec.grants.signed import Signed, read_signed
+from jupyter_aisec.grants.signatures import read_signed
+from jupyter_aisec.grants.signed import Signed
+from jupyter_aisec.grants.state import State
 from jupyter_aisec.grants.statements import PolicyChange
 from jupyter_aisec.ledger.bodies import Founder, Genesis, PolicyApplied
 from jupyter_aisec.people.canonical import canonical
 from jupyter_aisec.people.directory import Directory
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.people.keys import PublicKey
-
-if TYPE_CHECKING:
-    from jupyter_aisec.grants.state import State
 
 __all__ = [
     "check_genesis",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from jupyter_aisec.errors import NotFoundError
 from jupyter_aisec.grants.openings import (
@@ -14,10 +13,8 @@ from jupyter_aisec.grants.openings import (
     find_version,
     verify_statements,
 )
+from jupyter_aisec.grants.state import State
 from jupyter_aisec.ledger.bodies import KeysReleased
-
-if TYPE_CHECKING:
-    from jupyter_aisec.grants.state import State
 
 __all__ = ["check_released", "propose_release"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,14 +10,13 @@ from jupyter_aisec.errors import ConflictError, MalformedError, RefusedError
 from jupyter_aisec.grants.decide import Facts, Refusal, decide
 from jupyter_aisec.grants.names import check_id, check_references, check_seat, split_reference
 from jupyter_aisec.grants.policy import LONGEST
-from jupyter_aisec.grants.signed import Signed, read_signed
+from jupyter_aisec.grants.signatures import read_signed
+from jupyter_aisec.grants.signed import Signed
+from jupyter_aisec.grants.state import State
 from jupyter_aisec.grants.statements import Request
 from jupyter_aisec.ledger.bodies import GrantRequested, Terms
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.times import parse_time
-
-if TYPE_CHECKING:
-    from jupyter_aisec.grants.state import State
 
 __all__ = ["check_requested", "explain_request", "facts_of", "labels_asked", "propose_request"]
 

@@ -17,7 +17,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from jupyter_aisec.errors import AisecError
 from jupyter_aisec.grants import fold, propose_ending
-from jupyter_aisec.grants.signed import TOLERANCE
+from jupyter_aisec.grants.signatures import TOLERANCE
 from jupyter_aisec.times import format_time
 from tests.effort import examples
 from tests.grants.world import START, Kernel, policy, stocked, ulid

@@ -18,6 +18,7 @@ from jupyter_aisec.errors import (
     SignatureError,
 )
 from jupyter_aisec.grants import fold, propose_enrolment, propose_output_release
+from jupyter_aisec.grants.fold import apply
 from jupyter_aisec.ledger.bodies import GrantApproved, OutputReleased, OutputSource
 from jupyter_aisec.ledger.entry import make_entry
 from tests.grants.world import (
@@ -315,7 +316,7 @@ def _refuse(world: World, body: OutputReleased) -> None:
     size = world.state.size
     entry = make_entry(size, world.entries[-1].at, body, SALT)
     with refused("entry-illegal", LedgerError):
-        world.state.apply(entry)
+        apply(world.state, entry)
     assert (world.state.size, body.action in world.state.actions) == (size, False)
 
 

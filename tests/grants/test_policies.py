@@ -14,6 +14,7 @@ from jupyter_aisec.errors import (
     RefusedError,
 )
 from jupyter_aisec.grants import State, make_genesis, policy_sha256, propose_policy
+from jupyter_aisec.grants.fold import apply
 from jupyter_aisec.ledger.bodies import Founder, PolicyApplied
 from jupyter_aisec.ledger.entry import make_entry
 from jupyter_aisec.times import format_time
@@ -68,7 +69,7 @@ def test_there_is_one_genesis_and_it_is_first() -> None:
     change = PolicyApplied(policy=policy().to_dict(), by=world.policy_change(policy()))
     entry = make_entry(0, format_time(START), change, SALT)
     with refused("entry-illegal", LedgerError):
-        State().apply(entry)
+        apply(State(), entry)
 
 
 def test_a_policy_is_changed_by_as_many_admins_as_the_one_in_force_demands() -> None:

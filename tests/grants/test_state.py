@@ -9,6 +9,7 @@ import pytest
 
 from jupyter_aisec.errors import LedgerError
 from jupyter_aisec.grants import State, fold, grant_view, propose_request, who_is_asked
+from jupyter_aisec.grants.fold import apply
 from jupyter_aisec.ledger.entry import Entry, make_entry
 from jupyter_aisec.times import format_time
 from tests.grants.world import SALT, START, World, policy, refused, stocked
@@ -75,7 +76,7 @@ def test_a_row_that_is_no_entry_is_refused_by_index_and_changes_nothing(
 ) -> None:
     world = walked()
     with pytest.raises(LedgerError) as caught:
-        world.state.apply(entry_like(world, **changes))
+        apply(world.state, entry_like(world, **changes))
     assert caught.value.what.startswith(f"Entry {changes.get('index', 7)} (")
     assert world.state.size == 7
 
@@ -85,7 +86,7 @@ def test_an_entry_older_than_the_one_before_it_is_refused() -> None:
     body = propose_request(world.state, world.request(), world.now)
     at = format_time(world.now - timedelta(milliseconds=1))
     with refused("entry-illegal", LedgerError):
-        world.state.apply(make_entry(world.state.size, at, body, SALT))
+        apply(world.state, make_entry(world.state.size, at, body, SALT))
 
 
 def test_an_entry_with_a_bad_salt_changes_nothing() -> None:
@@ -94,9 +95,9 @@ def test_an_entry_with_a_bad_salt_changes_nothing() -> None:
     good = make_entry(world.state.size, format_time(world.now), body, SALT)
     bad = Entry(index=good.index, at=good.at, type=good.type, salt=b"short", body=good.body)
     with refused("entry-illegal", LedgerError):
-        world.state.apply(bad)
+        apply(world.state, bad)
     assert world.state.grants == {}
-    world.state.apply(good)
+    apply(world.state, good)
 
 
 def test_terms_that_policy_does_not_set_are_refused_and_other_words_for_reasons_are_not() -> None:

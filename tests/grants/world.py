@@ -38,6 +38,7 @@ from jupyter_aisec.grants import (
     propose_sealed,
 )
 from jupyter_aisec.grants.catalog import MANIFEST_TYPE, read_manifest
+from jupyter_aisec.grants.fold import apply
 from jupyter_aisec.grants.statements import (
     Approval,
     Binding,
@@ -143,7 +144,7 @@ class World:
         """What the broker does with a body that was proposed."""
         at = format_time(self.state.time(self.now))
         entry = make_entry(self.state.size, at, body, SALT)
-        self.state.apply(entry)
+        apply(self.state, entry)
         self.entries.append(entry)
         return body
 

@@ -55,7 +55,7 @@ class Lax(Rotating):
     """The broker does not ask whether the key was revoked; all else it logs is in order."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(openings, "valid_key", lambda *_: None)
+        monkeypatch.setattr(openings, "_check_kernel", lambda *_: None)
         monkeypatch.setattr(Kernel, "require_valid", lambda *_: None)
         self.monkeypatch = monkeypatch
         super().__init__()

@@ -14,6 +14,7 @@ import msgspec
 from ulid import ULID
 
 from jupyter_aisec import grants
+from jupyter_aisec.grants.fold import apply
 from jupyter_aisec.grants.statements import (
     Approval,
     Binding,
@@ -94,7 +95,7 @@ class World:
     def append(self, body: Body) -> int:
         """Append, as a broker does: the rules are asked again."""
         entry = make_entry(len(self.entries), self.at(), body, secrets.token_bytes(32))
-        self.state.apply(entry, signatures=True)
+        apply(self.state, entry, signatures=True)
         self.entries.append(entry)
         self.now += timedelta(seconds=1)
         return entry.index

@@ -12,7 +12,7 @@ from jupyter_aisec.broker.views import PolicyView
 from jupyter_aisec.errors import ConflictError
 from jupyter_aisec.grants.policies import propose_policy
 from jupyter_aisec.grants.policy import parse_policy
-from jupyter_aisec.grants.signed import read_signed
+from jupyter_aisec.grants.signatures import read_signed
 from jupyter_aisec.grants.statements import PolicyChange
 from jupyter_aisec.people.dsse import Envelope
 
