@@ -76,7 +76,10 @@ class Unsent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 def read_unsent(data: bytes) -> Unsent:
     """The content of a file to countersign; raises MalformedError."""
-    unsent = parse_canonical(data, Unsent, "The file to countersign")
+    try:
+        unsent = parse_canonical(data, Unsent, "it")
+    except MalformedError as error:
+        raise _malformed(error.what.removesuffix(".")) from error
     statement = unsent.statement
     if unsent.format != FORMAT:
         raise _malformed(f"its format is {unsent.format[:80]!r}")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+import safetensors.torch
+import torch
 
 from jupyter_aisec.grants.policy import DEFAULT_POLICY_TEXT
 from tests.conftest import RunningBroker
 from tests.faults.clocks import exported
-from tests.faults.person import Notebook, Person, grant_in, ok
+from tests.faults.person import Met, Notebook, Person, grant_in, ok
 from tests.faults.table import Row
 from tests.faults.test_at_the_broker import starts
 
@@ -87,6 +89,25 @@ def test_policy_malformed(row: Row, approving: Person, tmp_path: Path) -> None:
     ok(approving.run("policy", "apply", str(policy), "--yes"))
 
 
+def test_settings_malformed(
+    row: Row, unstarted: RunningBroker, at_terminal: AtTerminal, tmp_path: Path
+) -> None:
+    person = at_terminal(unstarted, "approver")
+    settings = unstarted.home / "config.toml"
+    settings.write_text('leases = "2m"\n')
+    start = ("broker", "start", "--home", str(unstarted.home), "--listen", "127.0.0.1:0")
+    person.meets(row, *start)
+    settings.write_text('lease = "2m"\n')
+    starts(person, start)
+
+
+def test_policy_file_missing(row: Row, approving: Person, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    approving.meets(row, "policy", "check", str(policy))
+    policy.write_text(DEFAULT_POLICY_TEXT)
+    ok(approving.run("policy", "check", str(policy)))
+
+
 # -- people and keys
 
 
@@ -138,17 +159,97 @@ def test_name_given_before(
     row: Row, approving: Person, researching: Person, broker: RunningBroker
 ) -> None:
     """Whoever signs last is told: until then nothing is sent."""
-    broker.add("nora", "researcher")
+    broker.add("norma", "researcher")
     file = str(approving.folder.parent / "invitation.json")
-    for name in ("nora", "nora-2"):
+    for name in ("norma", "norma-2"):
         add = ("person", "add", name, "--role", "researcher", "--out", file)
         ok(approving.run(*add))
         sign = ("person", "countersign", file, "--yes")
-        if name == "nora":
+        if name == "norma":
             researching.meets(row, *sign)
             Path(file).unlink()
         else:
             ok(researching.run(*sign))
+
+
+def test_name_impossible(row: Row, approving: Person, tmp_path: Path) -> None:
+    add = ("person", "add", "--role", "researcher", "--out", str(tmp_path / "invitation.json"))
+    approving.meets(row, *add, "two words")
+    ok(approving.run(*add, "two.words"))
+
+
+def test_nothing_to_countersign(
+    row: Row, approving: Person, researching: Person, tmp_path: Path
+) -> None:
+    file = str(tmp_path / "invitation.json")
+    approving.meets(row, "person", "countersign", file)
+    ok(researching.run("person", "add", "zoe", "--role", "researcher", "--out", file))
+    ok(approving.run("person", "countersign", file, "--yes"))
+
+
+def test_file_to_sign_there_already(row: Row, approving: Person, tmp_path: Path) -> None:
+    file = tmp_path / "invitation.json"
+    add = ("person", "add", "zora", "--role", "researcher", "--out")
+    ok(approving.run(*add, str(file)))
+    before = file.read_bytes()
+    approving.meets(row, *add, str(file))
+    assert file.read_bytes() == before
+    ok(approving.run(*add, str(tmp_path / "another.json")))
+
+
+def test_home_is_a_file(
+    row: Row, broker: RunningBroker, at_terminal: AtTerminal, tmp_path: Path
+) -> None:
+    person = at_terminal(broker, "frida")
+    token = broker.add("frida", "researcher")
+    (tmp_path / "file").write_text("")
+    person.environment["AISEC_HOME"] = str(tmp_path / "file")
+    met = person.meets(row, "whoami")
+    met.follow(person, FOLDER=str(tmp_path / "home"))
+    ok(person.run("login", "--token", token))
+
+
+def test_person_removed(
+    row: Row,
+    approving: Person,
+    researching: Person,
+    newcomer: Callable[[str], Person],
+    tmp_path: Path,
+) -> None:
+    person = newcomer("rita")
+    ok(approving.run("person", "remove", "rita", "--yes"))
+    met = person.meets(row, "login")
+    (add,) = met.commands(NAME="rita-2", ROLE="researcher")
+    invitation = str(tmp_path / "rita-2.json")
+    said = approving.type(f"{add} --out {invitation}")
+    ok(researching.run("person", "countersign", invitation, "--yes"))
+    person.environment["AISEC_HOME"] = str(tmp_path / "rita-2")
+    ok(person.run("login", "--token", said.partition("--token ")[2].split()[0]))
+
+
+def test_signed_already(row: Row, approving: Person, researching: Person, tmp_path: Path) -> None:
+    file = str(tmp_path / "invitation.json")
+    ok(approving.run("person", "add", "sara", "--role", "researcher", "--out", file))
+    sign = ("person", "countersign", file, "--yes")
+    approving.meets(row, *sign)
+    ok(researching.run(*sign))
+
+
+def test_not_to_countersign(
+    row: Row, approving: Person, researching: Person, tmp_path: Path
+) -> None:
+    file = tmp_path / "invitation.json"
+    file.write_text("{}")
+    sign = ("person", "countersign", str(file), "--yes")
+    approving.meets(row, *sign)
+    file.unlink()
+    ok(researching.run("person", "add", "sina", "--role", "researcher", "--out", str(file)))
+    ok(approving.run(*sign))
+
+
+def test_not_their_role(row: Row, approving: Person, newcomer: Callable[[str], Person]) -> None:
+    newcomer("rolf").meets(row, "audit", "verify")
+    ok(approving.run("audit", "verify"))
 
 
 # -- asking and deciding
@@ -173,6 +274,114 @@ def test_may_not_ask(row: Row, approving: Person, researching: Person, artifact:
     ok(researching.run(*ask))
 
 
+# -- sealing
+
+
+def seal(row: Row, person: Person, name: str, wrong: tuple[str, ...], *right: str) -> Met:
+    """With one wrong word nothing is sealed; with the right one it is."""
+    source = person.folder.parent / "rows.csv"
+    source.write_text("x\n1\n")
+    met = person.meets(row, "artifact", "seal", str(source), name, *wrong)
+    ok(person.run("artifact", "seal", str(source), name, *right))
+    return met
+
+
+def test_source_missing(row: Row, researching: Person, tmp_path: Path) -> None:
+    source = tmp_path / "rows.csv"
+    seal = ("artifact", "seal", str(source), "dataset/source-missing")
+    researching.meets(row, *seal)
+    source.write_text("x\n1\n")
+    ok(researching.run(*seal))
+
+
+def test_store_elsewhere(row: Row, researching: Person, tmp_path: Path) -> None:
+    right = ("--to", str(tmp_path / "elsewhere"))
+    met = seal(row, researching, "dataset/elsewhere", ("--to", "ftp://host/folder"), *right)
+    assert "s3" in met.holes["KINDS"]
+
+
+def test_sealed_from_nowhere(row: Row, researching: Person, tmp_path: Path) -> None:
+    right = ("--to", str(tmp_path / "elsewhere"))
+    seal(row, researching, "dataset/far", ("--to", "gs://bucket/folder"), *right)
+
+
+def test_store_in_memory(row: Row, researching: Person, tmp_path: Path) -> None:
+    right = ("--to", str(tmp_path / "elsewhere"))
+    seal(row, researching, "dataset/fleeting", ("--to", "memory://folder"), *right)
+
+
+def test_label_impossible(row: Row, researching: Person) -> None:
+    wrong, right = ("--label", "Top Secret"), ("--label", "top-secret")
+    seal(row, researching, "dataset/labelled", wrong, *right)
+
+
+STRICT = """
+mode = "enforce"
+pending_for = "24h"
+admins_for_policy = 2
+sealers = ["person:researcher"]
+
+[[rule]]
+name = "datasets"
+artifacts = ["dataset/*"]
+requesters = ["role:researcher"]
+approvers = ["role:approver"]
+approvals = 1
+longest = "4h"
+
+[[rule]]
+name = "nobody"
+artifacts = ["dataset/secret"]
+deny = true
+"""
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBroker]:
+    """A broker whose policy says no to more."""
+    broker = RunningBroker(tmp_path_factory.mktemp("strict"))
+    broker.start()
+    policy = broker.folder / "strict.toml"
+    policy.write_text(STRICT)
+    ok(broker.run("policy", "apply", str(policy), "--yes", person="researcher"))
+    change = str(policy.with_suffix(".change.json"))
+    ok(broker.run("policy", "countersign", change, "--yes", person="approver"))
+    for name in ("dataset/open", "dataset/secret", "weights/base"):
+        broker.client("researcher").seal(name, {"x.csv": b"x\n"})
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def asking(strict: RunningBroker, at_terminal: AtTerminal) -> Person:
+    return at_terminal(strict, "researcher")
+
+
+ASKS = ("--for", "1h", "--reason", "r")
+
+
+def test_no_rule(row: Row, asking: Person) -> None:
+    met = asking.meets(row, "grant", "request", "weights/base", *ASKS)
+    assert "dataset/*" in met.follow(asking)
+    ok(asking.run("grant", "request", "dataset/open", *ASKS))
+
+
+def test_denied_by_a_rule(row: Row, asking: Person) -> None:
+    asking.meets(row, "grant", "request", "dataset/open", "dataset/secret", *ASKS)
+    ok(asking.run("grant", "request", "dataset/open", *ASKS))
+
+
+def test_may_not_seal(
+    row: Row, asking: Person, strict: RunningBroker, at_terminal: AtTerminal, tmp_path: Path
+) -> None:
+    source = tmp_path / "rows.csv"
+    source.write_text("x\n1\n")
+    ok((person := at_terminal(strict, "approver")).run("login"))
+    seal = ("artifact", "seal", str(source), "dataset/new")
+    person.meets(row, *seal)
+    ok(asking.run(*seal))
+
+
 # -- runs and what they made
 
 
@@ -191,6 +400,23 @@ def trust(researching: Person, tmp_path: Path) -> str:
 def test_trained_by_no_run(row: Row, researching: Person, artifact: str, trust: str) -> None:
     met = researching.meets(row, "verify", artifact, "--trust", trust)
     met.follow(researching)
+
+
+def test_folder_missing(row: Row, researching: Person, artifact: str, trust: str) -> None:
+    met = researching.meets(row, "verify", "./sealed", "--trust", trust)
+    assert artifact in met.follow(researching)
+
+
+def test_folder_named_like_an_artifact(
+    row: Row, researching: Person, artifact: str, trust: str
+) -> None:
+    (researching.folder / artifact).mkdir(parents=True)
+    met = researching.meets(row, "verify", artifact, "--trust", trust)
+    verify = ("verify", f"./{met.holes['PATH']}", "--trust", trust, "--json")
+    said = msgspec.json.decode(researching.run(*verify).stderr.splitlines()[-1])
+    assert said["code"] != row.code
+    (researching.folder / artifact).rename(researching.folder / "moved")
+    read(researching, artifact, trust)
 
 
 def test_trust_file_missing(
@@ -233,3 +459,75 @@ def test_used_after_its_end(row: Row, notebook: Notebook, approving: Person, art
     ok(approving.run("grant", "approve", grant_in(again), "--yes"))
     notebook.cell(opened)
     notebook.cell("assert file.read() == b'x\\n1\\n'")
+
+
+@pytest.fixture
+def opened(notebook: Notebook, approving: Person, artifact: str) -> Notebook:
+    """The notebook, with a grant for the artifact."""
+    ask = notebook.cell(f"%grant request {artifact} --for 1h --reason fault")
+    ok(approving.run("grant", "approve", grant_in(ask), "--yes"))
+    notebook.cell(f"%load_secure {artifact} as frame")
+    return notebook
+
+
+def test_magic_misspelt(row: Row, opened: Notebook, artifact: str) -> None:
+    met = opened.meets(row, f"%load_secure {artifact}")
+    assert met.holes["USAGE"].startswith("load_secure")
+    opened.cell(f"%load_secure {artifact} as frame")
+
+
+def test_column_unknown(row: Row, opened: Notebook, artifact: str) -> None:
+    met = opened.opens_nothing(row, f"%load_secure {artifact} as column --columns y")
+    opened.cell(f"%load_secure {artifact} as column --columns {met.holes['COLUMNS']}")
+
+
+def test_no_table(row: Row, notebook: Notebook, approving: Person) -> None:
+    name = "dataset/no-table"
+    notebook.person.broker.client("researcher").seal(name, {"notes.txt": b"text"})
+    ask = notebook.cell(f"%grant request {name} --for 1h --reason fault")
+    ok(approving.run("grant", "approve", grant_in(ask), "--yes"))
+    met = notebook.opens_nothing(row, f"%load_secure {name} as frame --format pandas")
+    notebook.cell("import jupyter_aisec")
+    notebook.cell(f"assert jupyter_aisec.open('{name}/{met.holes['FILES']}').read() == b'text'")
+
+
+def test_table_malformed(row: Row, notebook: Notebook, approving: Person) -> None:
+    name, researcher = "dataset/table-malformed", notebook.person.broker.client("researcher")
+    researcher.seal(name, {"x.parquet": b"x\n1\n"})
+    ask = notebook.cell(f"%grant request {name} --for 1h --reason fault")
+    ok(approving.run("grant", "approve", grant_in(ask), "--yes"))
+    notebook.opens_nothing(row, f"%load_secure {name} as frame")
+    researcher.seal(name, {"x.csv": b"x\n1\n"})
+    notebook.cell(f"%load_secure {name} as frame")
+
+
+def test_model_missing(row: Row, notebook: Notebook, approving: Person, tmp_path: Path) -> None:
+    name = "weights/model-missing"
+    content = safetensors.torch.save({"weight": torch.ones(1, 2), "bias": torch.ones(1)})
+    notebook.person.broker.client("researcher").seal(name, {"model.safetensors": content})
+    ask = notebook.cell(f"%grant request {name} --for 1h --reason fault")
+    ok(approving.run("grant", "approve", grant_in(ask), "--yes"))
+    load = f"%load_secure {name} as state --into model"
+    notebook.meets(row, load)
+    notebook.cell("import torch; model = torch.nn.Linear(2, 1)")
+    notebook.cell(load)
+    notebook.cell("assert model.bias.item() == 1")
+
+
+def test_value_unsupported(row: Row, opened: Notebook) -> None:
+    opened.cell("result = object()")
+    opened.meets(row, "%save_secure result as results/value-unsupported")
+    opened.cell("result = b'bytes'")
+    opened.cell("%save_secure result as results/value-unsupported")
+
+
+def test_file_unknown(row: Row, opened: Notebook, artifact: str) -> None:
+    opened.cell("import jupyter_aisec")
+    met = opened.opens_nothing(row, f"jupyter_aisec.open('{artifact}/y.csv')")
+    opened.cell(f"jupyter_aisec.open('{artifact}/{met.holes['FILES']}').read()")
+
+
+def test_written_to_an_artifact(row: Row, opened: Notebook, artifact: str) -> None:
+    opened.cell("import fsspec")
+    opened.opens_nothing(row, f"fsspec.open('aisec://{artifact}/x.csv', 'wb').open()")
+    opened.cell("%save_secure frame as results/written")
