@@ -13,6 +13,7 @@ from jupyter_aisec.sealed.release import (
     PUBLIC_SIZE,
     ReleaseKey,
     deposit_info,
+    output_release_info,
     release_info,
     seal_key,
 )
@@ -41,6 +42,19 @@ def test_it_opens_for_no_other_purpose(key, changed):
     sealed = seal_key(SECRET, key.public, release_info(**FACTS))
     with pytest.raises(WrongKeyError):
         key.open(sealed, release_info(**FACTS | {changed: "other"}))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"ciphertext_sha256": "d2", "kernel": "k"}, {"ciphertext_sha256": "d", "kernel": "k2"}],
+    ids=["another output", "another kernel"],
+)
+def test_an_outputs_content_key_opens_for_that_output_and_kernel(key, other):
+    info = output_release_info(ciphertext_sha256="d", kernel="k")
+    sealed = seal_key(SECRET, key.public, info)
+    assert key.open(sealed, info) == SECRET
+    with pytest.raises(WrongKeyError):
+        key.open(sealed, output_release_info(**other))
 
 
 def test_a_deposit_is_no_release(key):
