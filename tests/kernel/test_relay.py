@@ -35,9 +35,11 @@ from jupyter_aisec.kernel.relay import Keeping, relay_routes
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.provenance.facts import Observation
+from jupyter_aisec.sealed.manifest import read_manifest
 from jupyter_aisec.sealed.release import ReleaseKey
 
 from .conftest import sealed
+from .test_saved import STREAM, saved
 from .test_walk_ordinary import TRAIN, run
 
 GRANT = "grant_01ARZ3NDEKTSV4RRFFQ69G5FAV"
@@ -127,6 +129,36 @@ def test_the_whole_walk_over_the_relay(relayed, capsys):
     run(relayed, f"%grant return {grant}")
     assert "df" not in relayed.shell.user_ns
     assert relay.refused == []
+
+
+def test_a_saved_output_of_an_older_version_opens_over_the_relay(relayed):
+    """The keeper hears of all it was made from, though nobody asked it for that manifest."""
+    world, relay = relayed.world, relayed.relay
+    world.researcher.seal("dataset/shown", {"a.txt": b"first"})
+    bundle = saved(world, artifacts=("dataset/shown", "weights/base"))
+    first = world.researcher.artifact("dataset/shown")
+    world.researcher.seal("dataset/shown", {"a.txt": b"second"})
+    pinned = f"dataset/shown@{first.version}"
+    run(relayed, f'%grant request {pinned} weights/base --for 1h --reason "a look"')
+    world.approve_next()
+    assert relayed.face.open_output(bundle) == STREAM
+    assert [what[0] for what in relay.opened] == ["dataset/shown", "weights/base"]
+    assert relay.opened[0][1:] == (first.seal_id, read_manifest(first.manifest).output_key)
+    assert relay.refused == []
+
+
+def test_a_release_that_the_keeper_cannot_learn_from_is_not_passed_on(relayed, monkeypatch):
+    def away(*_):
+        raise BrokerUnreachableError("Away.")
+
+    world = relayed.world
+    run(relayed, '%grant request dataset/rows weights/base --for 1h --reason "a look"')
+    world.approve_next()
+    monkeypatch.setattr(relayed.relay.keeping.person, "artifact", away)
+    with pytest.raises(AisecError):
+        relayed.face.open_output(saved(world))
+    assert relayed.relay.opened == []
+    assert relayed.face.session.ever_opened == {}
 
 
 def test_lists_go_on_over_the_relay(relayed, monkeypatch):
