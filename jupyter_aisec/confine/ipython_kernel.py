@@ -19,7 +19,7 @@ def run_ipython_kernel(
     *,
     extensions: Sequence[str] = (),
     config: Mapping[str, Mapping[str, Any]] | None = None,
-) -> int:  # pragma: no cover - runs where coverage can write nothing; test_keeper.py proves it
+) -> int:
     """Run IPython's kernel until it is shut down; the exit code.
 
     ``extensions`` are loaded at start, as ``%load_ext`` does; ``config`` maps a configurable

@@ -25,9 +25,6 @@ from typing import Final, NoReturn
 
 from ._syscalls import prctl
 
-# The functions not measured run in processes that cannot write what coverage saw; what they do
-# is what test_keeper.py proves.
-
 __all__ = ["exit_status", "reap_until", "set_parent_death_signal", "supervise"]
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -46,7 +43,7 @@ def set_parent_death_signal() -> None:
     prctl("PR_SET_PDEATHSIG", _PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def become_reaper() -> None:  # pragma: no cover
+def become_reaper() -> None:
     """Descendants whose parent died become this process's children."""
     prctl("PR_SET_CHILD_SUBREAPER", _PR_SET_CHILD_SUBREAPER, 1)
 
@@ -62,14 +59,14 @@ def forward_signals(target: int) -> None:
         signal.signal(number, forward)
 
 
-def default_signals() -> None:  # pragma: no cover
+def default_signals() -> None:
     """What :func:`forward_signals` and Python changed, as a new process expects it."""
     for number in FORWARDED:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def reap_until(child: int) -> int:  # pragma: no cover
+def reap_until(child: int) -> int:
     """Reap everything that ends until ``child`` does; its exit status."""
     while True:
         try:
@@ -80,9 +77,7 @@ def reap_until(child: int) -> int:  # pragma: no cover
             return exit_status(status)
 
 
-def supervise(
-    start_init: Callable[[], int], lifeline: int, memory: str | None
-) -> NoReturn:  # pragma: no cover
+def supervise(start_init: Callable[[], int], lifeline: int, memory: str | None) -> NoReturn:
     """Be the supervisor: start init, wait for it or for the keeper's end, clean up, exit.
 
     ``lifeline`` is the reading end of a pipe whose only writing end the keeper holds;
@@ -106,7 +101,7 @@ def supervise(
     os._exit(status)
 
 
-def _children() -> list[int]:  # pragma: no cover
+def _children() -> list[int]:
     """The processes whose parent is this one."""
     found = []
     for name in os.listdir("/proc"):
@@ -118,7 +113,7 @@ def _children() -> list[int]:  # pragma: no cover
     return found
 
 
-def _kill_descendants() -> None:  # pragma: no cover
+def _kill_descendants() -> None:
     """Kill and reap until nobody is left; each death hands us the dead one's children."""
     while True:
         for child in _children():

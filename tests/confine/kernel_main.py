@@ -10,6 +10,9 @@ import sys
 from pathlib import Path
 
 from jupyter_aisec.confine import Inside, Keeper, Message, Outside, Service, run_ipython_kernel
+from jupyter_aisec.confine.clean_start import start_clean
+from jupyter_aisec.confine.places import SHARED_MEMORY
+from tests.confine import measured
 
 
 def inside(given: Inside) -> int:
@@ -52,6 +55,7 @@ def serve(outside: Outside) -> Service:
         return None
 
     async def finish(code: int) -> None:
+        measured.collect(f"/proc/self/fd/{outside._confined.memory}")
         if record is not None:
             record.write_text(f"ended {code}")
 
@@ -63,8 +67,10 @@ def serve(outside: Outside) -> Service:
 
 
 if __name__ == "__main__":
+    withheld = start_clean()
+    measured.keep_in(f"{SHARED_MEMORY}/.aisec")
     least = "full" if "insist" in sys.argv else "none"
     keeper = Keeper(
         sys.argv[2], inside, serve, least=least, try_namespaces="partial" not in sys.argv
     )
-    sys.exit(keeper.run())
+    sys.exit(keeper.run(withheld))

@@ -30,7 +30,11 @@ class Kernel:
 
     def __init__(self, folder: Path, *arguments: str, **settings: Any) -> None:
         self.ended = folder / "ended"
-        self.manager = KernelManager(connection_file=str(folder / "connection.json"), **settings)
+        self.manager = KernelManager(
+            connection_file=str(folder / "connection.json"),
+            shutdown_wait_time=TIMEOUT,  # a keeper killed earlier loses what coverage saw
+            **settings,
+        )
         self.manager._kernel_spec = KernelSpec(
             argv=[sys.executable, str(MAIN), "-f", "{connection_file}", *arguments],
             display_name="Python 3 (secure)",
@@ -88,6 +92,8 @@ class Kernel:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     kernel = Kernel(tmp_path_factory.mktemp("shared"))
     yield kernel
+    # It ignores being asked to end, and ipykernel asks for half a minute.
+    kernel.run("from multiprocessing import resource_tracker as r; r._resource_tracker._stop()")
     kernel.close()
 
 

@@ -9,7 +9,6 @@ out; one that raises OSError was refused by the operating system.
 from __future__ import annotations
 
 import _posixshmem
-import base64
 import ctypes
 import encodings.ascii
 import encodings.idna
@@ -23,8 +22,10 @@ import multiprocessing.popen_fork
 import multiprocessing.queues
 import multiprocessing.synchronize
 import os
+import posix
 import pwd
 import resource
+import shutil
 import signal
 import socket
 import stat
@@ -38,12 +39,12 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-import coverage
-
 from jupyter_aisec.confine import Confinement, Inside, needed, secrets
 from jupyter_aisec.confine._syscalls import machine
 from jupyter_aisec.confine.clean_start import start_clean
+from jupyter_aisec.confine.places import SHARED_MEMORY
 from jupyter_aisec.confine.seccomp import REFUSED
+from tests.confine import measured
 
 libc = ctypes.CDLL(None, use_errno=True)
 WAYS: dict[str, Callable[[dict[str, Any]], object]] = {}
@@ -711,33 +712,12 @@ def outcome(row: Callable[[dict[str, Any]], object], outside: dict[str, Any]) ->
         except BaseException:
             result = {"broken": traceback.format_exc()}
         os.write(writing, json.dumps(result).encode())
-        os._exit(0)
+        posix._exit(0)  # os._exit would keep what coverage saw, for every row
     os.close(writing)
     with open(reading, "rb") as answer:
         said = answer.read()
     _, status = os.waitpid(child, 0)
     return json.loads(said) if said else {"killed": str(os.waitstatus_to_exitcode(status))}
-
-
-def covered(scratch: str) -> str:
-    """What coverage saw up to here, in base64: nothing inside can write it where it belongs."""
-    current = coverage.Coverage.current()
-    if current is None or not os.access(sys.executable, os.X_OK):
-        return ""
-    current._data._basename = f"{scratch}/coverage"
-    current.stop()
-    current.save()
-    (name,) = [name for name in os.listdir(scratch) if name.startswith("coverage")]
-    with open(f"{scratch}/{name}", "rb") as file:
-        return base64.b64encode(file.read()).decode()
-
-
-def keep_covered(data: str) -> None:
-    """Put what :func:`covered` said beside the other measurements."""
-    current = coverage.Coverage.current()
-    if current is not None and data:
-        with open(f"{current.get_option('run:data_file')}.inside.{os.getpid()}", "wb") as file:
-            file.write(base64.b64decode(data))
 
 
 def listening(path: str) -> socket.socket:
@@ -813,11 +793,14 @@ def main() -> None:
             "ways": {name: outcome(row, outside) for name, row in WAYS.items()},
             "must work": {name: outcome(row, outside) for name, row in MUST_WORK.items()},
         }
-        results["covered"] = covered(given.scratch)
         with socket.create_connection(("127.0.0.1", given.relay_port)) as relay:
             relay.sendall(json.dumps(results).encode())
         return 5
 
+    # Without a mount namespace the folder in memory has no name that is known before.
+    kept = f"{SHARED_MEMORY}/.aisec" if kind == "full" else tempfile.mkdtemp(dir=SHARED_MEMORY)
+    if not person:  # who may not write where coverage does
+        measured.keep_in(kept)
     confined = Confinement(
         hide=secrets(os.environ), keep=(*needed(), home), try_namespaces=kind == "full"
     ).start(inside)
@@ -829,8 +812,6 @@ def main() -> None:
         raise RuntimeError(f"nothing came: {confined.wait()} {confined.why()}") from None
     with accepted, accepted.makefile("rb") as answer:
         results = json.loads(answer.read())
-    if not person:
-        keep_covered(results.pop("covered"))
     results |= {
         "level": confined.level.name,
         "missing": confined.level.missing,
@@ -845,6 +826,10 @@ def main() -> None:
         },
         "text": open(f"{home}/file").read(),
     }
+    if not person:
+        measured.collect(f"/proc/self/fd/{confined.memory}" if kind == "full" else kept)
+    if kind == "partial":
+        shutil.rmtree(kept)
     confined.close()
     victim.kill()
     victim.wait()
