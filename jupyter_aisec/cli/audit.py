@@ -119,6 +119,8 @@ def _brief(body: dict[str, Any]) -> str:
             said += [
                 f"{payload[key]}" for key in ("person", "reason", "action") if payload.get(key)
             ]
+        elif name == "sources":  # what an output was made from
+            said += [f"{one['artifact']} {one['version']} {one['grant']}" for one in value]
         elif isinstance(value, str | int) and name not in ("request_sha256", "token_sha256"):
             said.append(str(value))
     return " ".join(said)
