@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import stat
 from collections.abc import Iterator
@@ -50,6 +51,14 @@ def doctor(json: Json = False) -> None:
 
 
 def _home(home: Home) -> Iterator[Finding]:
+    if os.path.lexists(home.folder) and not home.folder.is_dir():
+        yield Finding(
+            name="home",
+            state="fail",
+            detail=f"{home.folder} is not a folder",
+            next="Take a folder of your own: `export AISEC_HOME=FOLDER`.",
+        )
+        return
     if not home.folder.is_dir():
         yield Finding(
             name="home",

@@ -5,6 +5,8 @@ Exit code 0: done; 1: refused or failed; 2: the command was not understood.
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -72,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code and never raises."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     json = "--json" in given
+    if sys.stdout is None:  # closed by the caller (``>&-``), who wants none of it
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - as long as the process
     try:
         _check(given)
         code = app(args=given, prog_name="aisec", standalone_mode=False)
@@ -91,6 +95,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except BrokenPipeError:  # the reader of a pipe had enough
         sys.stdout = None  # nothing is left to flush at exit
+        return 1
+    except OSError as error:
+        if error.errno not in _NO_OUTPUT or error.filename is not None:
+            show_error(_fault(error), json)
+        else:
+            show_error(_unwritten(error), json)
         return 1
     except Exception as error:  # a fault of ours: say so in our form, never as a traceback
         show_error(_fault(error), json)
@@ -126,6 +136,17 @@ _EMPTY_OPTION = re.compile(r"--[a-z-]+=")
 def _path(error: TyperException) -> str:
     context = getattr(error, "ctx", None)
     return context.command_path if context is not None else "aisec"
+
+
+_NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+
+
+def _unwritten(error: OSError) -> AisecError:
+    return AisecError(
+        f"What this command says cannot be written: {error.strerror}.",
+        next="Make room where its output goes, and run it again where it only shows something.",
+        code="output-unwritable",
+    )
 
 
 def _fault(error: Exception) -> AisecError:

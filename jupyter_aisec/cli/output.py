@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+_CELL = 40  # columns of a cell on a screen that is too narrow for all of it
+_WIDEST = 10_000
 _WIDE = 200  # columns where the output is not a terminal: nothing is cut for a narrow screen
 
 
@@ -77,12 +79,32 @@ def emit(data: Any, json: bool, human: Any) -> None:
     elif isinstance(human, str):
         say(human)
     else:
-        _console(sys.stdout).print(human)
+        console = _console(sys.stdout)
+        _fit(human, console)
+        console.print(human)
+
+
+def _fit(drawn: Table, console: Console) -> None:
+    """Lets a narrow screen wrap lines: Rich would leave out what it has no room for."""
+    caps = [column.max_width for column in drawn.columns]
+    for column in drawn.columns[1:]:
+        column.max_width = _CELL
+    needed = console.measure(drawn, options=console.options.update(max_width=_WIDEST)).maximum
+    if needed > console.width:
+        console.width = needed
+        return
+    for column, cap in zip(drawn.columns, caps, strict=True):
+        column.max_width = cap
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A plain table; every cell is shown ``safe``."""
-    drawn = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    """A plain table; every cell is shown ``safe``, and wrapped where the screen is narrow.
+
+    The first column is what the next command is given: it stays on one line.
+    """
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for number, column in enumerate(columns):
+        drawn.add_column(column, overflow="fold", no_wrap=number == 0)
     for row in rows:
         drawn.add_row(*(Text(safe("" if cell is None else cell)) for cell in row))
     return drawn

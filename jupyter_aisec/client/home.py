@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import msgspec
 
-from jupyter_aisec.errors import IdentityError, KeyStoreError, MalformedError
+from jupyter_aisec.errors import IdentityError, KeyStoreError, MalformedError, UsageError
 from jupyter_aisec.files import make_private_folder, read_if_there, write_private
 from jupyter_aisec.ledger.trust import Trust, parse_trust
 from jupyter_aisec.people.keys import SigningKey
@@ -154,8 +154,18 @@ class Home:
 
 
 def take_token() -> str | None:
-    """``AISEC_TOKEN``, removed from the environment so that no child inherits it."""
-    return os.environ.pop("AISEC_TOKEN", None) or None
+    """``AISEC_TOKEN``, removed from the environment so that no child inherits it.
+
+    Raises UsageError for what no header can carry: a line end, or letters of other scripts.
+    """
+    token = os.environ.pop("AISEC_TOKEN", None) or None
+    if token is not None and not (token.isascii() and token.isprintable()):
+        raise UsageError(
+            "AISEC_TOKEN is not a session token.",
+            next="Sign in again: `unset AISEC_TOKEN; aisec login`.",
+            code="token-malformed",
+        )
+    return token
 
 
 def _default() -> Path:

@@ -77,7 +77,7 @@ class UrlFolder:
                 yield file
         except OSError as error:
             raise SealError(
-                f"{self.url} cannot be written: {error}.",
+                f"{self.url} cannot be written: {getattr(error, 'strerror', None) or error}.",
                 next="Make room there, or give permission, or seal to another place: `--to URL`.",
                 code="store-unwritable",
             ) from error

@@ -6,13 +6,16 @@ import io
 import json
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from jupyter_aisec import __version__
 from jupyter_aisec.cli import main
-from jupyter_aisec.cli.output import confirm
+from jupyter_aisec.cli.output import confirm, emit, table
 from jupyter_aisec.client import Home, PersonClient
 from jupyter_aisec.errors import UsageError
 from tests.conftest import RunningBroker
@@ -61,6 +64,24 @@ def test_digits_of_other_scripts_are_no_duration(capsys: pytest.CaptureFixture[s
     assert json.loads(capsys.readouterr().err)["code"] == "duration-invalid"
 
 
+def test_a_token_that_no_header_can_carry(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AISEC_TOKEN", "two\nlines")
+    assert main(["whoami", "--json"]) == 2
+    assert json.loads(capsys.readouterr().err)["code"] == "token-malformed"
+
+
+@pytest.mark.parametrize("kind", ["file", "loop"])
+def test_the_doctor_says_that_a_home_is_no_folder(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    home.touch() if kind == "file" else home.symlink_to("home")
+    assert main(["doctor"]) == 1
+    assert f"{home} is not a folder" in capsys.readouterr().out.replace("\n", "")
+
+
 # -- help
 
 
@@ -95,6 +116,34 @@ def test_a_question_that_nobody_can_answer_says_so(
     with pytest.raises(UsageError) as caught:
         confirm("Sign?", yes=False)
     assert (caught.value.code, "--yes" in caught.value.next) == ("not-confirmed", True)
+
+
+# -- where it is said
+
+
+@pytest.mark.parametrize("where", ["/dev/full", "closed"])
+def test_an_output_that_takes_nothing_is_no_fault_of_ours(where: str) -> None:
+    script = f"exec {sys.executable} -m jupyter_aisec.cli --version "
+    script += ">&-" if where == "closed" else f"> {where}"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    if where == "closed":
+        assert (done.returncode, done.stderr) == (0, "")
+    else:
+        assert done.returncode == 1
+        assert "What this command says cannot be written: No space left" in done.stderr
+
+
+def test_a_narrow_screen_cuts_no_id_and_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grant = "grant_01M82VRVZF096SJ650JPPGMEQH"
+    drawn = table(("GRANT", "STATE", "REASON"), [(grant, "ended (withdrawn)", "a reason " * 9)])
+    monkeypatch.setattr("jupyter_aisec.cli.output._console", lambda _: Console(width=40))
+    emit(None, False, drawn)
+    out = capsys.readouterr().out
+    assert grant in out
+    assert "…" not in out
+    assert out.count("reason") == 9
 
 
 # -- brokers that nobody wanted
