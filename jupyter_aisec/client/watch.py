@@ -32,35 +32,39 @@ class LedgerWatch:
         self._trust = trust
 
     def latest(self) -> Checkpoint:
-        """The broker's ledger checkpoint now, checked against the last seen, and kept."""
-        note = self._http.get_bytes("/v1/ledger/checkpoint").decode(errors="replace")
-        return self.accept(note)
+        """The broker's ledger checkpoint now, checked against the last seen, and kept.
 
-    def accept(self, note: str) -> Checkpoint:
-        """A checkpoint that came with something else; raises LedgerError ``ledger-rolled-back``."""
-        log_key = self._trust().log_key
-        new = open_checkpoint(note, log_key)
-        kept = self._home.checkpoint()
+        Raises LedgerError ``ledger-rolled-back``.
+        """
+        kept = self._kept()  # read first: what another process sees meanwhile may be newer
+        note = self._http.get_bytes("/v1/ledger/checkpoint").decode(errors="replace")
+        new = open_checkpoint(note, self._trust().log_key)
         if kept is not None:
-            old = open_checkpoint(kept, log_key)
-            if new == old:
-                return new
-            self._require_grown(old, new)
-        self._home.keep_checkpoint(note)
+            self._require_grown(kept, new)
+        self._keep(new, note)
         return new
 
-    def accept_past(self, note: str) -> Checkpoint:
-        """A checkpoint that need not be the newest: of an answer that others overtook.
+    def accept(self, note: str) -> Checkpoint:
+        """A checkpoint that came with an answer, which others may have overtaken.
 
-        It is only kept if it is the newest seen.
+        It is only kept if it is the newest seen. Raises LedgerError ``ledger-rolled-back``.
         """
-        kept = self._home.checkpoint()
-        log_key = self._trust().log_key
-        past = open_checkpoint(note, log_key)
-        if kept is None or past.size > open_checkpoint(kept, log_key).size:
-            return self.accept(note)
-        self._require_grown(past, open_checkpoint(kept, log_key))
-        return past
+        came = open_checkpoint(note, self._trust().log_key)
+        kept = self._kept()
+        if kept is not None:
+            older, newer = sorted((kept, came), key=lambda one: one.size)
+            self._require_grown(older, newer)
+        self._keep(came, note)
+        return came
+
+    def _kept(self) -> Checkpoint | None:
+        note = self._home.checkpoint()
+        return None if note is None else open_checkpoint(note, self._trust().log_key)
+
+    def _keep(self, new: Checkpoint, note: str) -> None:
+        kept = self._kept()
+        if kept is None or kept.size < new.size:
+            self._home.keep_checkpoint(note)
 
     def _require_grown(self, old: Checkpoint, new: Checkpoint) -> None:
         try:

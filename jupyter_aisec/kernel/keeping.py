@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 import requests
 
-from jupyter_aisec.errors import MalformedError, RefusedError, SealError
+from jupyter_aisec.errors import AisecError, MalformedError, RefusedError, SealError
 from jupyter_aisec.kernel.desk import About
 from jupyter_aisec.kernel.listed import GRANT
 from jupyter_aisec.kernel.rate import Rate
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Asked", "Keeping"]
 
 _T = TypeVar("_T")
+_log = logging.getLogger("jupyter_aisec.keeper")
 _GRANT = re.compile(GRANT)
 _WORDED = frozenset({"request", "extend", "withdraw", "return"})  # carry a reason, in words
 _PER_MINUTE = 10  # of those
@@ -84,6 +86,8 @@ class Keeping:
         self.pool = ThreadPoolExecutor(8, thread_name_prefix="aisec-relay")
         # A store that hangs must not keep the lease from being renewed.
         self.stores = ThreadPoolExecutor(8, thread_name_prefix="aisec-store")
+        self._watcher = ThreadPoolExecutor(1, thread_name_prefix="aisec-watch")
+        self._other_past: AisecError | None = None  # what the ledger of a release showed
         self.shelf = Shelf(person)
         self._rate = Rate(_PER_MINUTE)
         self.output_keys: dict[str, bytes] = {}
@@ -130,6 +134,29 @@ class Keeping:
             timeout=60,
             allow_redirects=False,
         )
+
+    # -- the ledger of what is released
+
+    def check_past(self) -> None:
+        """Raises LedgerError (``ledger-rolled-back``) once a release came from a ledger with
+        another past than the person's home has seen: then no more of them pass."""
+        if self._other_past is not None:
+            raise self._other_past
+
+    def watch(self, checkpoint: str) -> None:
+        """Holds a release's ledger checkpoint against the last one that the person's home saw.
+
+        In the order they came, and behind the opening, which is not to wait for the proof.
+        """
+        self._watcher.submit(self._watch, checkpoint)
+
+    def _watch(self, checkpoint: str) -> None:
+        try:
+            self.person.watch.accept(checkpoint)
+        except AisecError as error:
+            _log.error("The ledger of a release could not be checked: %s", error)
+            if error.code == "ledger-rolled-back":
+                self._other_past = error
 
     # -- in the person's name
 

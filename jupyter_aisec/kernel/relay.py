@@ -128,6 +128,8 @@ class _Forward(_Handler):
             except AisecError as error:
                 return self.problem(error)
         try:
+            if path.endswith("/keys"):
+                self.keeping.check_past()
             response = await self.keeping.call(
                 lambda: self.keeping.forward(str(request.method), target, headers, body)
             )
@@ -171,6 +173,8 @@ class _Forward(_Handler):
         What cannot be learned from is not passed on.
         """
         keeping = self.keeping
+        if path.endswith("/keys"):
+            keeping.watch(str(msgspec.json.decode(content)["checkpoint"]))
         if path == "/v1/outputs/keys":
             sources = msgspec.json.decode(content)["sources"]
             for one in as_view(sources, tuple[OutputSourceView, ...]):

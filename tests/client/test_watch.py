@@ -49,6 +49,7 @@ class Log:
 
     def __init__(self, scripted: Scripted, home: Home) -> None:
         self.tree = tree_of(1)
+        self.scripted = scripted
         scripted.route = self.answer
         self.watch = LedgerWatch(Http(scripted.url), home, lambda: TRUST)
 
@@ -109,6 +110,19 @@ def test_growth_is_accepted_and_remembered(log: Log, home: Home) -> None:
         assert home.checkpoint() == note_of(log.tree)
 
 
+def test_what_another_process_of_the_home_saw_meanwhile_stays(log: Log, home: Home) -> None:
+    log.tree = tree_of(5)
+
+    def overtaken(got: Got) -> Answer:
+        if got.path.endswith("/checkpoint"):
+            home.keep_checkpoint(note_of(tree_of(9)))
+        return log.answer(got)
+
+    log.scripted.route = overtaken
+    assert log.watch.latest().size == 5
+    assert home.checkpoint() == note_of(tree_of(9))
+
+
 @pytest.mark.parametrize(
     "later",
     [tree_of(4), tree_of(5, "other"), tree_of(9, "other")],
@@ -139,17 +153,17 @@ class TestPast:
     ) -> None:
         log.tree = tree_of(9)
         log.watch.latest()
-        assert log.watch.accept_past(note_of(log.tree, 4)).size == 4
+        assert log.watch.accept(note_of(log.tree, 4)).size == 4
         assert home.checkpoint() == note_of(log.tree)
 
     def test_a_newer_one_is_kept(self, log: Log, home: Home) -> None:
         log.watch.latest()
         log.tree = tree_of(3)
-        assert log.watch.accept_past(note_of(log.tree)).size == 3
+        assert log.watch.accept(note_of(log.tree)).size == 3
         assert home.checkpoint() == note_of(log.tree)
 
     def test_an_older_one_of_another_log_is_refused(self, log: Log) -> None:
         log.tree = tree_of(9)
         log.watch.latest()
         with pytest.raises(LedgerError, match="rolled back or forked"):
-            log.watch.accept_past(note_of(tree_of(4, "other")))
+            log.watch.accept(note_of(tree_of(4, "other")))

@@ -15,6 +15,7 @@ import requests
 import torch
 from tornado.netutil import bind_sockets
 
+from jupyter_aisec.broker.keystore import open_key_store
 from jupyter_aisec.client import http as http_of_client
 from jupyter_aisec.confine.relay_http import HttpRelay
 from jupyter_aisec.errors import (
@@ -32,13 +33,14 @@ from jupyter_aisec.kernel.folder import RelayFolder
 from jupyter_aisec.kernel.guardian import Guardian
 from jupyter_aisec.kernel.observer import Observer
 from jupyter_aisec.kernel.relay import Keeping, relay_routes
+from jupyter_aisec.ledger import Checkpoint, NoteSigner, open_checkpoint, sign_checkpoint
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.provenance.facts import Observation
 from jupyter_aisec.sealed.manifest import read_manifest
 from jupyter_aisec.sealed.release import ReleaseKey
 
-from .conftest import sealed
+from .conftest import sealed, wait_for
 from .test_saved import STREAM, saved
 from .test_walk_ordinary import TRAIN, run
 
@@ -159,6 +161,37 @@ def test_a_release_that_the_keeper_cannot_learn_from_is_not_passed_on(relayed, m
         relayed.face.open_output(saved(world))
     assert relayed.relay.opened == []
     assert relayed.face.session.ever_opened == {}
+
+
+def test_the_keeper_remembers_the_ledger_of_each_release(relayed):
+    home = relayed.world.researcher.home
+    run(relayed, '%grant request dataset/rows --for 1h --reason "a look"')
+    relayed.world.approve_next()
+    run(relayed, "%load_secure dataset/rows as df")
+    (entry,) = [view.entry for view in relayed.face.session.ever_opened.values()]
+    log_key = relayed.world.researcher.trust.log_key
+    wait_for(lambda: open_checkpoint(home.checkpoint(), log_key).size > entry)
+
+
+def test_a_ledger_with_another_past_releases_nothing_more(relayed, caplog):
+    """One release is out before its ledger is checked; the next one is not asked for."""
+    world, home = relayed.world, relayed.world.researcher.home
+    run(relayed, '%grant request dataset/rows weights/base --for 1h --reason "a look"')
+    world.approve_next()
+    seen = home.checkpoint()
+    keys = open_key_store(world.broker.home).keys()
+    size = world.researcher.checkpoint().size
+    other = Checkpoint(keys.origin, size, bytes(32))
+    home.keep_checkpoint(sign_checkpoint(other, NoteSigner(keys.origin, keys.log)))
+    try:
+        run(relayed, "%load_secure dataset/rows as df")
+        wait_for(lambda: "rolled back or forked" in caplog.text)
+        with pytest.raises(AisecError) as raised:
+            run(relayed, "%load_secure weights/base as state")
+        assert raised.value.code == "ledger-rolled-back"
+        assert [what[0] for what in relayed.relay.opened] == ["dataset/rows"]
+    finally:
+        home.keep_checkpoint(seen)
 
 
 def test_lists_go_on_over_the_relay(relayed, monkeypatch):
