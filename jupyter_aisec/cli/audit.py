@@ -53,9 +53,23 @@ def verify(
 def export(
     start: Annotated[int, typer.Option("--from", help="The first entry.")] = 0,
     end: Annotated[int | None, typer.Option("--to", help="The entry to stop before.")] = None,
+    proof: Annotated[
+        int | None,
+        typer.Option(
+            metavar="INDEX",
+            min=0,
+            help="Instead, print the proof that the ledger has this entry (C2SP tlog-proof); "
+            "with --json, the leaf that it proves too.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Print ledger entries with their bodies, one JSON object a line (with --json, one list)."""
+    if proof is not None:
+        leaf, proved = PersonClient().prove(proof)
+        data = {"entry": proof, "leaf": leaf.decode(), "proof": str(proved)}
+        emit(data, json, str(proved).removesuffix("\n"))
+        return
     found = (_readable(entry) for entry in _entries(PersonClient(), start, end))
     if json:
         emit(list(found), True, None)

@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+import msgspec
+
 from jupyter_aisec.client.catalog import get_artifact, get_versions, registration
 from jupyter_aisec.client.events import Event, follow
 from jupyter_aisec.client.home import Account, Home, Session, take_token
@@ -34,7 +36,13 @@ from jupyter_aisec.client.views import (
     as_view,
 )
 from jupyter_aisec.client.watch import LedgerWatch
-from jupyter_aisec.errors import IdentityError, RefusedError, SignatureError, UsageError
+from jupyter_aisec.errors import (
+    IdentityError,
+    NotFoundError,
+    RefusedError,
+    SignatureError,
+    UsageError,
+)
 from jupyter_aisec.grants.statements import (
     Approval,
     Binding,
@@ -48,6 +56,8 @@ from jupyter_aisec.grants.statements import (
 from jupyter_aisec.ids import new_id
 from jupyter_aisec.ledger.bodies import EndedHow, Isolation
 from jupyter_aisec.ledger.checkpoint import Checkpoint
+from jupyter_aisec.ledger.entry import Entry
+from jupyter_aisec.ledger.proof import LedgerProof
 from jupyter_aisec.ledger.trust import Trust
 from jupyter_aisec.people import dsse
 from jupyter_aisec.people.keys import PublicKey, SigningKey
@@ -388,6 +398,23 @@ class PersonClient:
                 break
             found, start = found + page, page[-1].index + 1
         return found
+
+    def prove(self, index: int) -> tuple[bytes, LedgerProof]:
+        """The leaf of a ledger entry, and the proof, verified, that the ledger has it.
+
+        Raises NotFoundError for an entry that there is not, or that is not this person's to see.
+        """
+        found = self.entries(index, index + 1)
+        if not found:
+            raise NotFoundError(
+                f"There is no ledger entry {index}, or it is not yours to see.",
+                next="See which there are: `aisec audit export`.",
+                code="entry-unknown",
+            )
+        entry = Entry(**msgspec.structs.asdict(found[0]))
+        proof = self.watch.prove(index)
+        proof.verify(entry.leaf_hash, self.trust.log_key)
+        return entry.leaf, proof
 
     def audit(self) -> AuditView:
         """Have the broker check all of its tables now."""

@@ -15,6 +15,7 @@ from jupyter_aisec.client.http import Http
 from jupyter_aisec.errors import LedgerError, ProofError
 from jupyter_aisec.ledger.checkpoint import Checkpoint, open_checkpoint
 from jupyter_aisec.ledger.merkle import HASH_SIZE, Tree, verify_consistency
+from jupyter_aisec.ledger.proof import LedgerProof
 from jupyter_aisec.ledger.tiles import TILE_WIDTH, TileRef
 from jupyter_aisec.ledger.trust import Trust
 
@@ -36,13 +37,25 @@ class LedgerWatch:
 
         Raises LedgerError ``ledger-rolled-back``.
         """
+        return self._latest()[0]
+
+    def prove(self, index: int) -> LedgerProof:
+        """That an entry is in the ledger as it is now; raises ProofError where there is none.
+
+        Made here, from tiles: it proves nothing before it is verified against the entry's leaf.
+        """
+        checkpoint, note = self._latest()
+        hashes = TileTree(checkpoint.size, self._http.get_bytes).inclusion_proof(index)
+        return LedgerProof(index, hashes, note)
+
+    def _latest(self) -> tuple[Checkpoint, str]:
         kept = self._kept()  # read first: what another process sees meanwhile may be newer
         note = self._http.get_bytes("/v1/ledger/checkpoint").decode(errors="replace")
         new = open_checkpoint(note, self._trust().log_key)
         if kept is not None:
             self._require_grown(kept, new)
         self._keep(new, note)
-        return new
+        return new, note
 
     def accept(self, note: str) -> Checkpoint:
         """A checkpoint that came with an answer, which others may have overtaken.

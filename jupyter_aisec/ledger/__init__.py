@@ -11,10 +11,7 @@ from jupyter_aisec.ledger.entry import SALT_SIZE, Entry, make_entry
 from jupyter_aisec.ledger.merkle import (
     HASH_SIZE,
     Tree,
-    consistency_proof,
-    inclusion_proof,
     leaf_hash,
-    root_of,
     verify_consistency,
     verify_inclusion,
 )
@@ -25,14 +22,13 @@ from jupyter_aisec.ledger.note import (
     parse_verifier_key,
     sign_note,
 )
-from jupyter_aisec.ledger.proof import LedgerProof, parse_proof
+from jupyter_aisec.ledger.proof import LedgerProof
 from jupyter_aisec.ledger.tiles import (
     TILE_WIDTH,
     TileRef,
     entry_bundle,
     parse_tile_path,
     tile_hashes,
-    tiles_of,
 )
 from jupyter_aisec.ledger.trust import Trust, parse_trust, trust_of
 
@@ -50,23 +46,18 @@ __all__ = [
     "Tree",
     "Trust",
     "VerifierKey",
-    "consistency_proof",
     "entry_bundle",
-    "inclusion_proof",
     "leaf_hash",
     "make_entry",
     "open_checkpoint",
     "open_note",
     "parse_checkpoint",
-    "parse_proof",
     "parse_tile_path",
     "parse_trust",
     "parse_verifier_key",
-    "root_of",
     "sign_checkpoint",
     "sign_note",
     "tile_hashes",
-    "tiles_of",
     "trust_of",
     "verify_consistency",
     "verify_inclusion",

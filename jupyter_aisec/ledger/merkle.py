@@ -16,10 +16,7 @@ from jupyter_aisec.errors import ProofError
 __all__ = [
     "HASH_SIZE",
     "Tree",
-    "consistency_proof",
-    "inclusion_proof",
     "leaf_hash",
-    "root_of",
     "verify_consistency",
     "verify_inclusion",
 ]
@@ -155,21 +152,6 @@ class Tree:
 def _split(size: int) -> int:
     """The largest power of two below ``size``."""
     return 1 << ((size - 1).bit_length() - 1)
-
-
-def root_of(leaf_hashes: Sequence[bytes]) -> bytes:
-    """The root hash of a tree with these leaf hashes."""
-    return Tree(leaf_hashes).root()
-
-
-def inclusion_proof(leaf_hashes: Sequence[bytes], index: int) -> tuple[bytes, ...]:
-    """See :meth:`Tree.inclusion_proof`; for many proofs of one tree, keep the Tree."""
-    return Tree(leaf_hashes).inclusion_proof(index)
-
-
-def consistency_proof(leaf_hashes: Sequence[bytes], old_size: int) -> tuple[bytes, ...]:
-    """See :meth:`Tree.consistency_proof`."""
-    return Tree(leaf_hashes).consistency_proof(old_size)
 
 
 def verify_inclusion(

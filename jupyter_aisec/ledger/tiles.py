@@ -15,7 +15,7 @@ import msgspec
 from jupyter_aisec.errors import MalformedError, ProofError
 from jupyter_aisec.ledger.merkle import Tree
 
-__all__ = ["TILE_WIDTH", "TileRef", "entry_bundle", "parse_tile_path", "tile_hashes", "tiles_of"]
+__all__ = ["TILE_WIDTH", "TileRef", "entry_bundle", "parse_tile_path", "tile_hashes"]
 
 TILE_WIDTH = 256
 _HEIGHT = 8  # levels of the tree in one tile: 2**8 == TILE_WIDTH
@@ -60,20 +60,6 @@ def parse_tile_path(path: str) -> TileRef:
         if valid_level and tile.width <= TILE_WIDTH and tile.path == path:
             return tile
     raise MalformedError(f"{path[:80]!r} is not the path of a tile.", code="tile-path")
-
-
-def tiles_of(size: int) -> tuple[TileRef, ...]:
-    """Every tile of a tree of ``size`` leaves, entry bundles included; none is empty."""
-    tiles: list[TileRef] = []
-    level, count = 0, size
-    while count:
-        whole, width = divmod(count, TILE_WIDTH)
-        widths = [TILE_WIDTH] * whole + [width] * bool(width)
-        tiles += [TileRef(level, index, width) for index, width in enumerate(widths)]
-        if level == 0:
-            tiles += [TileRef("entries", index, width) for index, width in enumerate(widths)]
-        level, count = level + 1, whole
-    return tuple(tiles)
 
 
 def tile_hashes(tree: Tree, tile: TileRef) -> bytes:

@@ -17,9 +17,9 @@ from jupyter_aisec.ids import new_id
 from jupyter_aisec.ledger.checkpoint import open_checkpoint
 from jupyter_aisec.ledger.entry import Entry
 from jupyter_aisec.ledger.merkle import Tree
-from jupyter_aisec.ledger.tiles import tiles_of
 from jupyter_aisec.ledger.trust import parse_trust
 from tests.broker.world import Api, Recorded, Sealed, ok_text, problem, run_body, seal
+from tests.ledger.model import tiles_of
 
 CANARY = "canary-7f3a91"
 

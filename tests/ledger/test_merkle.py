@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import pytest
@@ -13,14 +12,12 @@ from jupyter_aisec.errors import ProofError
 from jupyter_aisec.ledger import (
     HASH_SIZE,
     Tree,
-    consistency_proof,
-    inclusion_proof,
     leaf_hash,
-    root_of,
     verify_consistency,
     verify_inclusion,
 )
 from tests.effort import examples
+from tests.ledger.model import root_from, root_of
 
 # The leaves, roots and proofs that Certificate Transparency's implementations test with.
 LEAVES = ("", "00", "10", "2021", "3031", "40414243", "5051525354555657")
@@ -71,7 +68,7 @@ def test_roots_are_the_known_ones() -> None:
     for size, root in enumerate(ROOTS):
         assert tree.size == size
         assert tree.root().hex() == root
-        assert root_of(HASHES[:size]).hex() == root
+        assert Tree(HASHES[:size]).root().hex() == root
         if size < len(HASHES):
             tree.append(HASHES[size])
     for size, root in enumerate(ROOTS):
@@ -80,14 +77,14 @@ def test_roots_are_the_known_ones() -> None:
 
 @pytest.mark.parametrize(("index", "size"), INCLUSION)
 def test_inclusion_proofs_are_the_known_ones(index: int, size: int) -> None:
-    proof = inclusion_proof(HASHES[:size], index)
+    proof = Tree(HASHES[:size]).inclusion_proof(index)
     assert _hex(proof) == INCLUSION[index, size]
     verify_inclusion(HASHES[index], index, size, proof, bytes.fromhex(ROOTS[size]))
 
 
 @pytest.mark.parametrize(("old", "new"), CONSISTENCY)
 def test_consistency_proofs_are_the_known_ones(old: int, new: int) -> None:
-    proof = consistency_proof(HASHES[:new], old)
+    proof = Tree(HASHES[:new]).consistency_proof(old)
     assert _hex(proof) == CONSISTENCY[old, new]
     verify_consistency(old, bytes.fromhex(ROOTS[old]), new, bytes.fromhex(ROOTS[new]), proof)
 
@@ -100,6 +97,7 @@ def test_every_leaf_of_every_size_is_included_and_nowhere_else() -> None:
         for index in range(size):
             proof = tree.inclusion_proof(index, size)
             verify_inclusion(hashes[index], index, size, proof, root)
+            assert root_from(hashes[index], index, size, proof) == root
             for wrong in {index - 1, index + 1, size - 1 - index} - {index}:
                 with pytest.raises(ProofError):
                     verify_inclusion(hashes[index], wrong, size, proof, root)
@@ -118,25 +116,11 @@ def test_every_older_tree_is_the_beginning_of_every_newer_one() -> None:
                     verify_consistency(old, tree.root(old), new, leaf_hash(b"?"), proof)
 
 
-def _naive_root(hashes: Sequence[bytes]) -> bytes:
-    """RFC 6962 §2.1, word by word."""
-    if not hashes:
-        return hashlib.sha256(b"").digest()
-    if len(hashes) == 1:
-        return hashes[0]
-    split = 1
-    while split * 2 < len(hashes):
-        split *= 2
-    return hashlib.sha256(
-        b"\x01" + _naive_root(hashes[:split]) + _naive_root(hashes[split:])
-    ).digest()
-
-
 @given(st.integers(0, 600))
 @settings(max_examples=examples(40), deadline=None)
 def test_roots_are_those_of_the_definition(size: int) -> None:
     hashes = [leaf_hash(number.to_bytes(2, "big")) for number in range(size)]
-    assert root_of(hashes) == _naive_root(hashes)
+    assert Tree(hashes).root() == root_of(hashes)
 
 
 @given(st.data())

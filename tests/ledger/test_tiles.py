@@ -12,10 +12,9 @@ from jupyter_aisec.ledger import (
     entry_bundle,
     leaf_hash,
     parse_tile_path,
-    root_of,
     tile_hashes,
-    tiles_of,
 )
+from tests.ledger.model import root_of, tiles_of
 
 PATHS = {
     "tile/0/000": TileRef(0, 0),
