@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal, Self
 
 import msgspec
@@ -41,9 +41,6 @@ __all__ = [
     "WhoView",
     "envelope_model",
 ]
-
-_WARN_FRACTION = 0.1
-_WARN_BEFORE = timedelta(minutes=2)
 
 
 class View(BaseModel):
@@ -153,13 +150,12 @@ class LeaseView(View):
     @classmethod
     def of(cls, grant: Grant, now: datetime, config: Config) -> LeaseView:
         ends_at = grant.ends_at if grant.state(now) == "active" else None
-        warn = {ends_at - grant.length * _WARN_FRACTION, ends_at - _WARN_BEFORE} if ends_at else ()
         return cls(
             state=grant.state(now),
             ended_why=grant.ended_why(now),
             until=format_time(min(now + config.lease, ends_at)) if ends_at else None,
             ends_at=_time(grant.ends_at),
-            warn=[format_time(when) for when in sorted(warn)],
+            warn=[format_time(when) for when in grant.warnings] if ends_at else [],
             now=format_time(now),
         )
 

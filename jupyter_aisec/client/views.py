@@ -75,7 +75,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     until: str | None = None
     ends_at: str | None = None
     ended_why: str | None = None
-    warn: tuple[str, ...] = ()  # when to warn the person
+    warn: tuple[str, ...] = ()  # when to warn the person, the first moment first
     now: str
 
 

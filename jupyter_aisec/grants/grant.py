@@ -23,6 +23,9 @@ __all__ = ["Approved", "Bound", "Ended", "Grant", "GrantState"]
 
 GrantState = Literal["pending", "scheduled", "active", "ended"]
 
+_WARN_SHARE = 0.1
+_WARN_AHEAD = timedelta(minutes=2)
+
 
 class Approved(msgspec.Struct, frozen=True, kw_only=True):
     """One approval, and the entry that holds it."""
@@ -126,6 +129,13 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     def ends_at(self) -> datetime | None:
         """When it expires, if nothing ends it before; None while the clock has not started."""
         return None if self.starts_at is None else self.starts_at + self.length
+
+    @property
+    def warnings(self) -> tuple[datetime, ...]:
+        """When to warn of that end: a tenth of the length ahead, and two minutes ahead."""
+        ends = self.ends_at
+        ahead = {self.length * _WARN_SHARE, _WARN_AHEAD}
+        return () if ends is None else tuple(sorted(ends - before for before in ahead))
 
     @property
     def seat(self) -> Bound | None:

@@ -46,7 +46,8 @@ class GrantView(msgspec.Struct, frozen=True, kw_only=True):
     """Everything there is to show about a grant at ``now``. Times are RFC 3339 in UTC.
 
     ``seconds`` is how long it holds and ``artifacts`` what it covers, after every cap and
-    narrowing; what was asked is in ``request``. ``ending`` lists the kernels of an ended
+    narrowing; what was asked is in ``request``. ``warn`` is when to warn the person of the end,
+    the first moment first; nobody else has a rule for it. ``ending`` lists the kernels of an ended
     grant whose keys and buffers nobody has confirmed gone.
     """
 
@@ -71,6 +72,7 @@ class GrantView(msgspec.Struct, frozen=True, kw_only=True):
     approvals: tuple[ApprovalView, ...]
     starts_at: str | None
     ends_at: str | None
+    warn: tuple[str, ...]
     policy_version: int
     isolation: Isolation
     kernels: tuple[KernelView, ...]
@@ -129,6 +131,7 @@ def grant_view(state: State, grant: Grant, now: datetime) -> GrantView:
         ),
         starts_at=_text(grant.starts_at),
         ends_at=_text(grant.ends_at),
+        warn=tuple(map(format_time, grant.warnings)),
         policy_version=grant.terms.policy_version,
         isolation=grant.terms.isolation,
         kernels=tuple(

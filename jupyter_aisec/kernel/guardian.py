@@ -37,7 +37,6 @@ class _Seat:
     """A seat that a kernel took: its lease, and since when it is over (monotonic seconds)."""
 
     def __init__(self, view: GrantView, kernel: str) -> None:
-        self.seconds = view.seconds
         self.kernel = kernel
         # Out already, until the first one comes: a seat never renewed is lost after the grace.
         self.lease = Lease(state="active", until=view.now, now=view.now)
@@ -224,7 +223,7 @@ class Guardian:
             return Assessment(verdict="over", why=error.code.removeprefix("grant-"))
         except Exception as error:  # a fault of ours keeps no grant alive beyond its grace
             _note(error)
-        return assess(seat.lease, seconds=seat.seconds, now=boot_time() + seat.ahead)
+        return assess(seat.lease, now=boot_time() + seat.ahead)
 
     def _insist(self, grant: str) -> None:
         if grant not in self._seats:

@@ -21,12 +21,10 @@ if TYPE_CHECKING:
     from jupyter_aisec.client.views import Lease
     from jupyter_aisec.kernel.session import KernelSession
 
-__all__ = ["GRACE", "WARN_AHEAD", "Assessment", "LeaseThread", "assess", "boot_time"]
+__all__ = ["GRACE", "Assessment", "LeaseThread", "assess", "boot_time"]
 
 GRACE = timedelta(minutes=5)
 """How long open buffers may live after a lease ran out unrenewed (the broker is away)."""
-WARN_AHEAD = timedelta(minutes=2)
-WARN_SHARE = 0.1  # of the grant's whole time
 _RENEW_SECONDS = 5.0
 _NEAR_SECONDS = 1.0  # between looks while something is pending or nearly over
 
@@ -51,16 +49,14 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
 
     verdict: Literal["open", "closed", "over"]
     why: str = ""  # for "over": as the grant's ended_why, or "lease-lost"
-    warn: Literal["", "share", "minutes"] = ""
+    warn: str = ""  # the last of the lease's moments to warn that is past
     left: timedelta | None = None
 
 
-def assess(
-    lease: Lease | None, *, seconds: int, now: datetime, grace: timedelta = GRACE
-) -> Assessment:
+def assess(lease: Lease | None, *, now: datetime, grace: timedelta = GRACE) -> Assessment:
     """The last lease we got, judged at ``now`` (the broker's clock).
 
-    ``seconds`` is the grant's whole time. Before the first lease there is nothing to lose.
+    Before the first lease there is nothing to lose.
     """
     if lease is None:
         return Assessment(verdict="open")
@@ -78,19 +74,14 @@ def assess(
             return Assessment(
                 verdict="closed", why="the broker has not renewed the lease", left=left
             )
-    warn: Literal["", "share", "minutes"] = ""
-    if left is not None:
-        if left <= WARN_AHEAD:
-            warn = "minutes"
-        elif left <= timedelta(seconds=seconds) * WARN_SHARE:
-            warn = "share"
-    return Assessment(verdict="open", warn=warn, left=left)
+    warn = [moment for moment in lease.warn if parse_time(moment) <= now]
+    return Assessment(verdict="open", warn=warn[-1] if warn else "", left=left)
 
 
 class LeaseThread:
     """Keeps the leases of one session. ``warn(grant, text)`` and ``end(grant, why)`` do the rest.
 
-    ``warn`` may come once for each of the two warnings of a grant; ``end`` comes once.
+    ``warn`` may come once for each moment at which a lease says to; ``end`` comes once.
     """
 
     def __init__(
@@ -178,8 +169,7 @@ class LeaseThread:
 
     def _judge(self, grant: str) -> bool:
         session = self._session
-        view = session.views[grant]
-        found = assess(session.bound[grant], seconds=view.seconds, now=session.now())
+        found = assess(session.bound[grant], now=session.now())
         if found.verdict == "over":
             self._finish(grant, found.why)
             return False
@@ -195,7 +185,8 @@ class LeaseThread:
                     f"{format_duration(found.left)} left: save what you need with %save_secure, "
                     "or ask for more with %grant extend.",
                 )
-        return found.warn == "minutes" or found.verdict == "closed"
+        soon = timedelta(seconds=2 * self._renew_seconds)  # before the look after the next
+        return found.verdict == "closed" or (found.left is not None and found.left <= soon)
 
     def _finish(self, grant: str, why: str) -> None:
         if grant in self._over:

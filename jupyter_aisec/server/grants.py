@@ -26,8 +26,8 @@ _SHOWN = (
     "artifacts",
     "reason",
     "approvers",
-    "starts_at",
     "ends_at",
+    "warn",
     "pending_until",
 )
 

@@ -12,19 +12,16 @@ export interface IGrant {
   readonly artifacts: readonly string[];
   readonly reason: string;
   readonly approvers: readonly string[];
-  /** When access began, RFC 3339; null before the first binding. */
-  readonly startsAt: string | null;
   /** When access ends, RFC 3339; null before the clock has started. */
   readonly endsAt: string | null;
+  /** When to warn of that, RFC 3339; null where the broker says no time. */
+  readonly warnAt: string | null;
   /** When a pending request lapses, RFC 3339. */
   readonly pendingUntil: string | null;
 }
 
 /** How urgent a grant is. */
 export type Level = 'quiet' | 'warn' | 'over';
-
-const WARN_MS = 2 * 60 * 1000;
-const WARN_SHARE = 0.1;
 
 function text(value: unknown): string {
   return typeof value === 'string' ? value : '';
@@ -66,8 +63,8 @@ export function parseGrant(value: unknown): IGrant | null {
     artifacts: texts(raw.artifacts),
     reason: text(raw.reason),
     approvers: texts(raw.approvers),
-    startsAt: time(raw.starts_at),
     endsAt: time(raw.ends_at),
+    warnAt: texts(raw.warn).find(moment => time(moment) !== null) ?? null,
     pendingUntil: time(raw.pending_until)
   };
 }
@@ -78,9 +75,7 @@ export function remaining(grant: IGrant, now: number): number | null {
   return end === null || grant.state === 'ended' ? null : Date.parse(end) - now;
 }
 
-/**
- * How urgent: an active grant warns in its last tenth, and in its last two minutes at the latest.
- */
+/** How urgent: an active grant warns from the first moment on that the broker names. */
 export function level(grant: IGrant, now: number): Level {
   if (grant.state === 'ended') {
     return 'over';
@@ -92,11 +87,9 @@ export function level(grant: IGrant, now: number): Level {
   if (left <= 0) {
     return 'over';
   }
-  const whole =
-    grant.startsAt === null
-      ? 0
-      : Date.parse(grant.endsAt as string) - Date.parse(grant.startsAt);
-  return left <= Math.max(WARN_MS, whole * WARN_SHARE) ? 'warn' : 'quiet';
+  return grant.warnAt !== null && Date.parse(grant.warnAt) <= now
+    ? 'warn'
+    : 'quiet';
 }
 
 /** A duration as a clock: `1:59:30`, `4:05`, `0:00` for anything that is over. */

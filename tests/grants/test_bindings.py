@@ -31,6 +31,23 @@ def test_the_clock_starts_at_the_first_binding_and_a_second_does_not_start_it_ag
     assert world.state.grants[grant].ends_at == ends
 
 
+@pytest.mark.parametrize(
+    ("seconds", "ahead"),
+    [(3600, (360, 120)), (1200, (120,)), (600, (120, 60))],
+    ids=["a tenth first", "both at once", "two minutes first"],
+)
+def test_its_end_is_warned_of_a_tenth_and_two_minutes_ahead(
+    seconds: int, ahead: tuple[int, ...]
+) -> None:
+    world = stocked()
+    grant = approved(world, seconds=seconds)
+    assert world.state.grants[grant].warnings == ()
+    world.bind(grant)
+    found = world.state.grants[grant]
+    assert found.ends_at is not None
+    assert [(found.ends_at - moment).total_seconds() for moment in found.warnings] == list(ahead)
+
+
 def test_the_clock_starts_at_a_scheduled_start_whether_a_kernel_is_there_or_not() -> None:
     world = stocked()
     start = START + timedelta(hours=3)

@@ -156,6 +156,7 @@ def test_a_view_says_everything_at_each_stage() -> None:
     seen = view()
     assert (seen["state"], seen["begin_until"]) == ("active", None)
     assert seen["ends_at"] == format_time(now + timedelta(seconds=60))
+    assert seen["warn"][-1] == format_time(now + timedelta(seconds=54))
     assert seen["kernels"][0]["kernel"] == kernel.id
     world.decide("revoke", grant, "admin", "found something")
     seen = view()

@@ -44,6 +44,7 @@ def view(**changes):
         "approvals": (),
         "starts_at": None,
         "ends_at": None,
+        "warn": (),
         "policy_version": 1,
         "isolation": "none",
         "kernels": (),

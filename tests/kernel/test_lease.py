@@ -14,17 +14,21 @@ from jupyter_aisec.kernel.lease import GRACE, LeaseThread, assess
 from jupyter_aisec.times import format_time
 
 NOW = datetime.fromisoformat("2026-11-22T20:00:00+00:00")
-HOUR = 3600
 
 
 def lease(left=1800, until=60, state="active", why=None):
     return Lease(
         state=state,
-        until=None if until is None else format_time(NOW + timedelta(seconds=until)),
-        ends_at=None if left is None else format_time(NOW + timedelta(seconds=left)),
+        until=None if until is None else moment(until),
+        ends_at=None if left is None else moment(left),
         ended_why=why,
+        warn=() if left is None else (moment(left - 360), moment(left - 120)),
         now=format_time(NOW),
     )
+
+
+def moment(ahead):
+    return format_time(NOW + timedelta(seconds=ahead))
 
 
 @pytest.mark.parametrize(
@@ -33,9 +37,9 @@ def lease(left=1800, until=60, state="active", why=None):
         (None, "open", "", ""),
         (lease(), "open", "", ""),
         (lease(left=361), "open", "", ""),
-        (lease(left=360), "open", "", "share"),
-        (lease(left=121), "open", "", "share"),
-        (lease(left=120), "open", "", "minutes"),
+        (lease(left=360), "open", "", moment(0)),
+        (lease(left=121), "open", "", moment(-239)),
+        (lease(left=120), "open", "", moment(0)),
         (lease(left=0), "over", "expired", ""),
         (lease(left=None, until=None), "open", "", ""),
         (lease(state="ended", why="revoked"), "over", "revoked", ""),
@@ -52,10 +56,10 @@ def lease(left=1800, until=60, state="active", why=None):
     ids=[
         "before the first lease",
         "fine",
-        "just before a tenth",
-        "a tenth",
-        "just before two minutes",
-        "two minutes",
+        "just before the first moment to warn",
+        "the first moment to warn",
+        "just before the second",
+        "the second",
         "expired",
         "no end known",
         "revoked",
@@ -66,7 +70,7 @@ def lease(left=1800, until=60, state="active", why=None):
     ],
 )
 def test_assess(given, verdict, why, warn):
-    found = assess(given, seconds=HOUR, now=NOW)
+    found = assess(given, now=NOW)
     assert (found.verdict, found.why, found.warn) == (verdict, why, warn)
 
 
@@ -75,7 +79,7 @@ class Session:
 
     def __init__(self, *leases):
         self.script = list(leases)
-        self.views = {"g": SimpleNamespace(state="active", seconds=HOUR)}
+        self.views = {"g": SimpleNamespace(state="active")}
         self.bound = {"g": None}
         self.closed = {}
         self.time = NOW
@@ -110,10 +114,14 @@ def thread(session, **options):
 
 
 def test_each_warning_comes_once():
-    session = Session(lease(left=300), lease(left=290), lease(left=100), lease(left=90))
+    looks = (3239, 3300, 3310, 3500, 3590)
+    session = Session(*[lease(left=3600, until=3600) for _ in looks])
     made, heard = thread(session)
-    near = [made.look("g") for _ in range(4)]
-    assert near == [False, False, True, True]
+    near = []
+    for seconds in looks:
+        session.time = NOW + timedelta(seconds=seconds)
+        near.append(made.look("g"))
+    assert near == [False, False, False, False, True]
     assert [(kind, text.split(" left")[0]) for kind, _, text in heard] == [
         ("warn", "5m"),
         ("warn", "1m40s"),

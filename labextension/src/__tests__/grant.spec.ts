@@ -23,8 +23,8 @@ function grant(changes: Partial<IGrant> = {}): IGrant {
     artifacts: ['dataset/digits'],
     reason: 'Ablation 12',
     approvers: ['approver'],
-    startsAt: at(0),
     endsAt: at(60),
+    warnAt: at(54),
     pendingUntil: null,
     ...changes
   };
@@ -33,15 +33,15 @@ function grant(changes: Partial<IGrant> = {}): IGrant {
 const pending = grant({
   id: 'grant_2',
   state: 'pending',
-  startsAt: null,
   endsAt: null,
+  warnAt: null,
   pendingUntil: at(90)
 });
 const scheduled = grant({
   id: 'grant_3',
   state: 'scheduled',
-  startsAt: null,
-  endsAt: null
+  endsAt: null,
+  warnAt: null
 });
 
 describe('parseGrant', () => {
@@ -53,8 +53,8 @@ describe('parseGrant', () => {
         artifacts: ['dataset/digits'],
         reason: 'Ablation 12',
         approvers: ['approver'],
-        starts_at: at(0),
         ends_at: at(60),
+        warn: [at(54), at(58)],
         pending_until: null,
         terms: {}
       })
@@ -77,13 +77,15 @@ describe('parseGrant', () => {
       artifacts: [1, 'weights/a'],
       reason: 7,
       approvers: 'approver',
-      ends_at: 'soon'
+      ends_at: 'soon',
+      warn: ['later', 7]
     });
     expect(read).toMatchObject({
       artifacts: ['weights/a'],
       reason: '',
       approvers: [],
-      endsAt: null
+      endsAt: null,
+      warnAt: null
     });
   });
 });
@@ -91,8 +93,8 @@ describe('parseGrant', () => {
 describe('level', () => {
   it.each([
     ['quiet with half of the time left', 30, 'quiet'],
-    ['quiet just before the last tenth', 53.9, 'quiet'],
-    ['warn in the last tenth', 54, 'warn'],
+    ['quiet just before the moment the broker names', 53.9, 'quiet'],
+    ['warn from then on', 54, 'warn'],
     ['warn in the last minute', 59, 'warn'],
     ['over at the end', 60, 'over'],
     ['over after it', 61, 'over']
@@ -100,16 +102,8 @@ describe('level', () => {
     expect(level(grant(), START + minutes * MINUTE)).toBe(expected);
   });
 
-  it('warns two minutes ahead of the end of a short grant', () => {
-    const short = grant({ endsAt: at(10) });
-    expect(level(short, START + 7.9 * MINUTE)).toBe('quiet');
-    expect(level(short, START + 8 * MINUTE)).toBe('warn');
-  });
-
-  it('warns by the two minutes alone where the start is not known', () => {
-    const bare = grant({ startsAt: null });
-    expect(level(bare, START + 57 * MINUTE)).toBe('quiet');
-    expect(level(bare, START + 58 * MINUTE)).toBe('warn');
+  it('never warns where the broker says no time', () => {
+    expect(level(grant({ warnAt: null }), START + 59 * MINUTE)).toBe('quiet');
   });
 
   it('never warns for what has not begun, and ended is over', () => {

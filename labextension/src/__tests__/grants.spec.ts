@@ -14,8 +14,8 @@ function grant(secondsLeft: number, id = 'grant_1'): IGrant {
     artifacts: ['dataset/digits'],
     reason: '',
     approvers: [],
-    startsAt: new Date(end - 3_600_000).toISOString(),
     endsAt: new Date(end).toISOString(),
+    warnAt: new Date(end - 360_000).toISOString(),
     pendingUntil: null
   };
 }

@@ -26,8 +26,8 @@ function grant(minutesLeft: number, name = 'dataset/digits'): IGrant {
     artifacts: [name],
     reason: 'Ablation 12',
     approvers: ['approver'],
-    startsAt: new Date(NOW - (60 - minutesLeft) * 60_000).toISOString(),
     endsAt: new Date(NOW + minutesLeft * 60_000).toISOString(),
+    warnAt: new Date(NOW + (minutesLeft - 6) * 60_000).toISOString(),
     pendingUntil: null
   };
 }
