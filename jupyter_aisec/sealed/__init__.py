@@ -21,7 +21,6 @@ if TYPE_CHECKING:
         open_artifact,
         open_folder,
         seal_artifact,
-        verify_sealed_files,
     )
     from jupyter_aisec.sealed.contents import files_at
     from jupyter_aisec.sealed.datakey import DataKey
@@ -71,7 +70,6 @@ __all__ = [
     "seal_output",
     "set_provider",
     "unwrap_content_key",
-    "verify_sealed_files",
     "version_url",
 ]
 
@@ -86,7 +84,6 @@ __getattr__ = lazily(
             "open_artifact",
             "open_folder",
             "seal_artifact",
-            "verify_sealed_files",
         ),
         "contents": ("files_at",),
         "datakey": ("DataKey",),

@@ -7,7 +7,6 @@ read. Neither writes plaintext anywhere.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import threading
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from jupyter_aisec.errors import SealBrokenError, WrongKeyError
+from jupyter_aisec.errors import WrongKeyError
 from jupyter_aisec.ids import new_id
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.people.keys import SigningKey
@@ -37,9 +36,8 @@ from jupyter_aisec.sealed.manifest import (
 from jupyter_aisec.sealed.memory import Memory
 from jupyter_aisec.sealed.reader import Progress, SealReader
 from jupyter_aisec.sealed.release import ReleaseKey, deposit_info, seal_key
-from jupyter_aisec.sealed.source import RESEAL, Source
 from jupyter_aisec.sealed.store import MANIFEST, Folder, read_envelope, write_envelope
-from jupyter_aisec.sealed.stream import SEGMENT_SIZE, SealWriter
+from jupyter_aisec.sealed.stream import SealWriter
 from jupyter_aisec.times import format_time
 
 __all__ = [
@@ -51,7 +49,6 @@ __all__ = [
     "open_artifact",
     "open_folder",
     "seal_artifact",
-    "verify_sealed_files",
 ]
 
 OUTPUT_KEY_ID = "output"
@@ -259,40 +256,3 @@ def open_folder(folder: Folder) -> tuple[Envelope, Manifest]:
     """The manifest that lies in a folder, as an envelope and read."""
     envelope = read_envelope(folder)
     return envelope, read_manifest(envelope)
-
-
-def verify_sealed_files(
-    manifest: Manifest, folder: Folder, progress: Progress | None = None
-) -> None:
-    """Compares every sealed file with the manifest's digests; needs no key.
-
-    Raises NotFoundError, or SealBrokenError with the file's name at the store.
-    """
-    for file in manifest.files:
-        source = folder.source(file.stored_as)
-        for wrong, what, code in (
-            (source.size < file.sealed_size, "is cut short", "seal-truncated"),
-            (source.size > file.sealed_size, "has more bytes than were sealed", "seal-oversized"),
-            (
-                source.size == file.sealed_size and _sha256(source, progress) != file.sha256,
-                "is not what the manifest says",
-                "seal-digest-wrong",
-            ),
-        ):
-            if wrong:
-                raise SealBrokenError(
-                    f"{file.stored_as} of {manifest.artifact} ({manifest.seal_id}) {what}.",
-                    next=RESEAL,
-                    code=code,
-                )
-
-
-def _sha256(source: Source, progress: Progress | None) -> str:
-    digest = hashlib.sha256()
-    scratch = memoryview(bytearray(source.batch * SEGMENT_SIZE))
-    for start in range(0, source.size, len(scratch)):
-        data = source.fetch(start, min(start + len(scratch), source.size), scratch)
-        digest.update(data)
-        if progress:
-            progress(memoryview(data).nbytes)
-    return digest.hexdigest()

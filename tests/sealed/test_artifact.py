@@ -9,7 +9,6 @@ import threading
 import pytest
 
 from jupyter_aisec.errors import (
-    AisecError,
     MalformedError,
     NotFoundError,
     PickleRefusedError,
@@ -32,15 +31,12 @@ SOURCES = {"b/notes.txt": b"hello", "a.jsonl": BIG}
 
 def test_what_is_sealed_opens(sealed):
     made = sealed(SOURCES)
-    done: list[int] = []
     with made.open() as opened:
         assert opened.names == ("a.jsonl", "b/notes.txt")
         assert opened.read("a.jsonl") == BIG
         with opened.open("b/notes.txt") as file:
             assert file.read() == b"hello"
         assert opened.reader("a.jsonl") is opened.reader("a.jsonl")
-        a.verify_sealed_files(opened.manifest, made.folder, done.append)
-    assert sum(done) == sum(file.sealed_size for file in made.result.manifest.files)
     assert a.open_folder(made.folder) == (made.result.envelope, made.result.manifest)
 
 
@@ -141,8 +137,6 @@ def test_a_broken_sealed_file_is_named(fault, sealed, tmp_path):
         assert caught.value.code == code
         assert caught.value.next
         assert opened.read("b/notes.txt") == b"hello"
-    with pytest.raises(AisecError):
-        a.verify_sealed_files(made.result.manifest, made.folder)
 
 
 @pytest.mark.parametrize("other", ["file", "version"])
@@ -161,9 +155,6 @@ def test_a_swapped_file_does_not_open(other, tmp_path):
     with pytest.raises(SealBrokenError) as caught:
         opened.read("a")
     assert caught.value.code == "seal-swapped"
-    with pytest.raises(SealBrokenError) as caught:
-        a.verify_sealed_files(results[0].manifest, folders[0])
-    assert caught.value.code == "seal-digest-wrong"
 
 
 def test_a_wrong_key_is_found_before_anything_is_decrypted(sealed, monkeypatch):
