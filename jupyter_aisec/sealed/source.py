@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from cryptography.utils import Buffer
 
-__all__ = ["RESEAL", "BytesSource", "FileSource", "RangeSource", "Source"]
+__all__ = ["RESEAL", "FileSource", "RangeSource", "Source"]
 
 RESEAL = "Restore it from a backup of the store, or seal it again: `aisec artifact seal SRC NAME`."
 
@@ -36,19 +36,6 @@ class Source(Protocol):
         Raises SealError unless all of them can be read.
         """
         ...
-
-
-class BytesSource:
-    """Sealed bytes that are in memory already."""
-
-    batch = 1
-
-    def __init__(self, data: Buffer) -> None:
-        self._view = memoryview(data).cast("B")
-        self.size = len(self._view)
-
-    def fetch(self, start: int, stop: int, scratch: memoryview) -> Buffer:
-        return self._view[start:stop]
 
 
 class FileSource:

@@ -12,7 +12,7 @@ from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.sealed.artifact import OpenArtifact, SealResult, open_artifact, seal_artifact
 from jupyter_aisec.sealed.datakey import DataKey
 from jupyter_aisec.sealed.reader import SealReader
-from jupyter_aisec.sealed.source import BytesSource
+from jupyter_aisec.sealed.source import RangeSource
 from jupyter_aisec.sealed.store import UrlFolder
 from jupyter_aisec.sealed.stream import SealWriter
 
@@ -35,7 +35,8 @@ def seal() -> Callable[..., bytes]:
 @pytest.fixture(scope="session")
 def unseal() -> Callable[..., SealReader]:
     def unseal(sealed: bytes, aad: bytes = AAD, key: bytes = KEY, **options: Any) -> SealReader:
-        return SealReader(BytesSource(sealed), DataKey(key), aad, **options)
+        source = RangeSource(len(sealed), lambda start, stop: sealed[start:stop])
+        return SealReader(source, DataKey(key), aad, **options)
 
     return unseal
 

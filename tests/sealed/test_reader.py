@@ -16,7 +16,7 @@ from jupyter_aisec.sealed import stream
 from jupyter_aisec.sealed.datakey import DataKey
 from jupyter_aisec.sealed.memory import Memory
 from jupyter_aisec.sealed.reader import SealReader
-from jupyter_aisec.sealed.source import BytesSource, FileSource, RangeSource
+from jupyter_aisec.sealed.source import FileSource, RangeSource
 from tests.effort import examples
 
 KEY = bytes(range(32))
@@ -63,12 +63,11 @@ def test_many_buffers_at_once(three, unseal, cuts):
     assert sum(done) == sum(len(b) for b in buffers)
 
 
-@pytest.mark.parametrize("kind", ["bytes", "file", "range"])
+@pytest.mark.parametrize("kind", ["file", "range"])
 def test_two_threads_read_from_any_source(kind, long, tmp_path):
     path = tmp_path / "0000.sealed"
     path.write_bytes(long)
     source = {
-        "bytes": lambda: BytesSource(long),
         "file": lambda: FileSource(path),
         "range": lambda: RangeSource(len(long), lambda a, b: long[a:b]),
     }[kind]()
