@@ -21,9 +21,8 @@ from jupyter_aisec.ids import is_id
 from jupyter_aisec.ledger.trust import Trust, parse_trust
 from jupyter_aisec.people.canonical import parse_canonical
 from jupyter_aisec.people.dsse import Envelope
-from jupyter_aisec.provenance.model_signing import SIGNATURE_FILE
-from jupyter_aisec.sealed.manifest import read_manifest
-from jupyter_aisec.sealed.store import BUNDLE, MANIFEST, Folder, UrlFolder
+from jupyter_aisec.sealed.manifest import BUNDLE_FILE, MANIFEST_FILE, SIGNATURE_FILE, read_manifest
+from jupyter_aisec.sealed.store import Folder, UrlFolder
 
 if TYPE_CHECKING:
     from jupyter_aisec.provenance import Report, SealedBytes
@@ -55,12 +54,12 @@ def verify(
     pinned = _read_trust(trust)
     place, named = _find(what, version)
     folder = UrlFolder(place)
-    bundle = _content(folder, BUNDLE, what)
+    bundle = _content(folder, BUNDLE_FILE, what)
     try:
         signature = _content(folder, SIGNATURE_FILE, what)
     except NotFoundError:
         signature = None
-    manifest = _content(folder, MANIFEST, what)
+    manifest = _content(folder, MANIFEST_FILE, what)
     sealed, strangers = _sealed(folder), _strangers(place, manifest)
     report, evidence = examine(bundle, pinned, manifest, sealed, signature, strangers)
     if named is not None:
@@ -179,10 +178,10 @@ def _strangers(place: str, manifest: bytes) -> tuple[str, ...]:
     if not folder.is_absolute():
         return ()
     try:
-        files = read_manifest(parse_canonical(manifest, Envelope, MANIFEST)).files
+        files = read_manifest(parse_canonical(manifest, Envelope, MANIFEST_FILE)).files
     except AisecError:  # a check of its own says so
         files = ()
-    known = {MANIFEST, BUNDLE, SIGNATURE_FILE, *(one.stored_as for one in files)}
+    known = {MANIFEST_FILE, BUNDLE_FILE, SIGNATURE_FILE, *(one.stored_as for one in files)}
     return tuple(
         sorted(
             entry.name
@@ -196,7 +195,7 @@ def _content(folder: Folder, name: str, what: str) -> bytes:
     try:
         source = folder.source(name)
     except NotFoundError as error:
-        if name != BUNDLE:
+        if name != BUNDLE_FILE:
             raise
         raise NotFoundError(
             f"{what} has no bundle: no recorded run made it.",

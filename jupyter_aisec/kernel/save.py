@@ -21,10 +21,10 @@ from jupyter_aisec.kernel.values import sources_of
 from jupyter_aisec.people import dsse
 from jupyter_aisec.people.canonical import canonical
 from jupyter_aisec.provenance.facts import Input, Output, Record
-from jupyter_aisec.provenance.model_signing import SIGNATURE_FILE
 from jupyter_aisec.sealed.artifact import SealResult, seal_artifact
 from jupyter_aisec.sealed.contents import Sources, files_at
-from jupyter_aisec.sealed.store import BUNDLE, version_url
+from jupyter_aisec.sealed.manifest import BUNDLE_FILE, SIGNATURE_FILE
+from jupyter_aisec.sealed.store import version_url
 
 if TYPE_CHECKING:
     from jupyter_aisec.kernel.commands import SaveCommand
@@ -86,7 +86,7 @@ def _seal(
     record = make_record(session, result)
     envelope = dsse.sign(record, Record.payload_type, session.key)
     answer = session.client.record_run(envelope, seal_id, session.desk.observe(envelope))
-    with folder.create(BUNDLE) as file:
+    with folder.create(BUNDLE_FILE) as file:
         file.write(canonical(answer["bundle"]))
     with folder.create(SIGNATURE_FILE) as file:
         file.write(canonical(answer["bundle"]["model_signature"]))

@@ -29,9 +29,14 @@ from jupyter_aisec.errors import AisecError, ConflictError, NotFoundError, Refus
 from jupyter_aisec.kernel.ciphertext import CiphertextTest
 from jupyter_aisec.people.canonical import canonical, parse_canonical
 from jupyter_aisec.people.dsse import Envelope, verify
-from jupyter_aisec.provenance.model_signing import SIGNATURE_FILE
-from jupyter_aisec.sealed.manifest import Manifest, read_manifest
-from jupyter_aisec.sealed.store import BUNDLE, MANIFEST, UrlFolder, version_url
+from jupyter_aisec.sealed.manifest import (
+    BUNDLE_FILE,
+    MANIFEST_FILE,
+    SIGNATURE_FILE,
+    Manifest,
+    read_manifest,
+)
+from jupyter_aisec.sealed.store import UrlFolder, version_url
 from jupyter_aisec.urls import check_store_url
 
 if TYPE_CHECKING:
@@ -165,12 +170,12 @@ class Shelf:
         url = version_url(self.store, artifact, seal_id)
         self._check_place(url, name)
         folder = UrlFolder(url)
-        if name == MANIFEST:
+        if name == MANIFEST_FILE:
             with _document(folder, name, self._limits.manifest) as document:
                 yield document
                 self._check_manifest(version, artifact, seal_id, document.data)
             version.manifest = bytes(document.data)
-        elif name in (BUNDLE, SIGNATURE_FILE):
+        elif name in (BUNDLE_FILE, SIGNATURE_FILE):
             with _document(folder, name, self._limits.bundle) as document:
                 yield document
                 self._check_bundle(version, seal_id, name, document.data)
@@ -226,13 +231,13 @@ class Shelf:
         self, version: _Version, artifact: str, seal_id: str, data: bytearray
     ) -> None:
         """Of exactly the files that were written, with few and short names."""
-        envelope = parse_canonical(bytes(data), Envelope, MANIFEST)
+        envelope = parse_canonical(bytes(data), Envelope, MANIFEST_FILE)
         manifest = read_manifest(envelope)
         said = {one.stored_as: (one.sealed_size, one.sha256) for one in manifest.files}
         if (manifest.artifact, manifest.seal_id) != (artifact, seal_id):
-            raise _differs(MANIFEST, "it is of another version")
+            raise _differs(MANIFEST_FILE, "it is of another version")
         if said != version.files or len(envelope.signatures) != 1:
-            raise _differs(MANIFEST, "it is of other files than were written")
+            raise _differs(MANIFEST_FILE, "it is of other files than were written")
         names = _names(manifest)
         with self._lock:
             self._names += names
@@ -244,7 +249,7 @@ class Shelf:
         if not version.registered:
             raise _differs(name, "its version is not in the catalog")
         bundle = self._person.bundle(seal_id)
-        if data != canonical(bundle if name == BUNDLE else bundle["model_signature"]):
+        if data != canonical(bundle if name == BUNDLE_FILE else bundle["model_signature"]):
             raise _differs(name, "the broker has another one")
 
     # -- registering
@@ -254,7 +259,7 @@ class Shelf:
         content = read_manifest(manifest)
         version = self._own.get((content.artifact, content.seal_id))
         if version is None or version.manifest != canonical(manifest):
-            raise _differs(MANIFEST, "another one, or none, was written to the store")
+            raise _differs(MANIFEST_FILE, "another one, or none, was written to the store")
         if url != version_url(self.store, content.artifact, content.seal_id):
             raise _not_allowed(url, "new versions go to the broker's store")
         version.sent = True
@@ -272,7 +277,7 @@ class Shelf:
             # Where the answer of a broker was lost, and it cannot be asked, the bytes stay.
             with suppress(AisecError):
                 if not (version.sent and seal_id in self._seal_ids(artifact)):
-                    names = [*version.files, *([MANIFEST] if version.manifest else [])]
+                    names = [*version.files, *([MANIFEST_FILE] if version.manifest else [])]
                     _remove(version_url(self.store, artifact, seal_id), names)
 
 

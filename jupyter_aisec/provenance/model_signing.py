@@ -20,13 +20,10 @@ from jupyter_aisec.errors import MalformedError, SignatureError
 from jupyter_aisec.people.canonical import canonical
 from jupyter_aisec.people.dsse import Envelope, sign, verify
 from jupyter_aisec.people.keys import PublicKey, SigningKey
-from jupyter_aisec.sealed.manifest import read_manifest
+from jupyter_aisec.sealed.manifest import BUNDLE_FILE, MANIFEST_FILE, SIGNATURE_FILE, read_manifest
 
-__all__ = ["BUNDLE_FILE", "MANIFEST_FILE", "SIGNATURE_FILE", "ModelSignature", "sign_model"]
+__all__ = ["ModelSignature", "sign_model"]
 
-MANIFEST_FILE = "manifest.json"
-BUNDLE_FILE = "bundle.json"
-SIGNATURE_FILE = "model.sig"
 _IN_TOTO = "application/vnd.in-toto+json"
 
 

@@ -10,9 +10,8 @@ from jupyter_aisec.people.canonical import canonical
 from jupyter_aisec.people.dsse import verify
 from jupyter_aisec.provenance.differences import compare
 from jupyter_aisec.provenance.evidence import Evidence, require_one_signature
-from jupyter_aisec.provenance.model_signing import SIGNATURE_FILE
 from jupyter_aisec.provenance.statement import STATEMENT_TYPE, make_statement
-from jupyter_aisec.sealed.manifest import Manifest, read_manifest
+from jupyter_aisec.sealed.manifest import SIGNATURE_FILE, Manifest, read_manifest
 
 __all__ = [
     "check_differences",

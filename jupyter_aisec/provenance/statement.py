@@ -25,8 +25,7 @@ from jupyter_aisec.provenance.bom import BOM_MEDIA_TYPE, bill_of_materials
 from jupyter_aisec.provenance.chain import Chain
 from jupyter_aisec.provenance.differences import Difference
 from jupyter_aisec.provenance.facts import Input, Observation, Record
-from jupyter_aisec.provenance.model_signing import MANIFEST_FILE
-from jupyter_aisec.sealed.manifest import read_manifest
+from jupyter_aisec.sealed.manifest import MANIFEST_FILE, read_manifest
 
 __all__ = [
     "BUILD_TYPE",

@@ -22,6 +22,7 @@ from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.sealed.contents import Sources, as_content, check_count
 from jupyter_aisec.sealed.datakey import DataKey
 from jupyter_aisec.sealed.manifest import (
+    MANIFEST_FILE,
     KeyEntry,
     Manifest,
     MediaType,
@@ -36,7 +37,7 @@ from jupyter_aisec.sealed.manifest import (
 from jupyter_aisec.sealed.memory import Memory
 from jupyter_aisec.sealed.reader import Progress, SealReader
 from jupyter_aisec.sealed.release import ReleaseKey, deposit_info, seal_key
-from jupyter_aisec.sealed.store import MANIFEST, Folder, read_envelope, write_envelope
+from jupyter_aisec.sealed.store import Folder, read_envelope, write_envelope
 from jupyter_aisec.sealed.stream import SealWriter
 from jupyter_aisec.times import format_time
 
@@ -148,7 +149,7 @@ def seal_artifact(
         parents=tuple(sorted(set(parents))),
     )
     envelope = sign_manifest(manifest, signer)
-    write_envelope(folder, MANIFEST, envelope)
+    write_envelope(folder, MANIFEST_FILE, envelope)
     return SealResult(manifest, envelope, {key_id: key}, output_key)
 
 

@@ -30,10 +30,13 @@ from jupyter_aisec.sealed.stream import MAX_SIZE, sealed_size
 from jupyter_aisec.times import parse_time
 
 __all__ = [
+    "BUNDLE_FILE",
     "FORMAT",
+    "MANIFEST_FILE",
     "MAX_FILES",
     "MAX_MANIFEST_SIZE",
     "PAYLOAD_TYPE",
+    "SIGNATURE_FILE",
     "KeyEntry",
     "Manifest",
     "MediaType",
@@ -48,6 +51,10 @@ __all__ = [
 
 FORMAT = "jupyter-aisec/manifest/v1"
 PAYLOAD_TYPE = "application/vnd.jupyter-aisec.manifest+json"
+# What lies beside the sealed files at the store.
+MANIFEST_FILE = "manifest.json"
+BUNDLE_FILE = "bundle.json"  # the chain of custody of what a run made
+SIGNATURE_FILE = "model.sig"  # OpenSSF Model Signing
 MAX_FILES = 4_000
 MAX_MANIFEST_SIZE = 1 << 20  # bytes, of the payload: the broker keeps each, in its ledger
 MAX_NAME_BYTES = 1024

@@ -18,14 +18,11 @@ from jupyter_aisec.errors import MalformedError, NotFoundError, SealError
 from jupyter_aisec.files import replaced
 from jupyter_aisec.people.canonical import canonical, parse_canonical
 from jupyter_aisec.people.dsse import Envelope
-from jupyter_aisec.sealed.manifest import MAX_MANIFEST_SIZE
+from jupyter_aisec.sealed.manifest import MANIFEST_FILE, MAX_MANIFEST_SIZE
 from jupyter_aisec.sealed.source import RESEAL, FileSource, RangeSource, Source
 from jupyter_aisec.urls import check_store_url
 
-__all__ = ["BUNDLE", "MANIFEST", "Folder", "UrlFolder", "read_envelope", "version_url"]
-
-MANIFEST = "manifest.json"
-BUNDLE = "bundle.json"
+__all__ = ["Folder", "UrlFolder", "read_envelope", "version_url"]
 
 
 class Folder(Protocol):
@@ -142,7 +139,7 @@ def write_envelope(folder: Folder, name: str, envelope: Envelope) -> None:
         file.write(canonical(envelope))
 
 
-def read_envelope(folder: Folder, name: str = MANIFEST) -> Envelope:
+def read_envelope(folder: Folder, name: str = MANIFEST_FILE) -> Envelope:
     """The inverse; raises NotFoundError, or MalformedError."""
     source = folder.source(name)
     if source.size > 2 * MAX_MANIFEST_SIZE:  # in base64, with signatures

@@ -12,7 +12,7 @@ import pytest
 from jupyter_aisec.errors import MalformedError, SignatureError
 from jupyter_aisec.people import Envelope, SigningKey, canonical, parse_canonical, sign, sign_again
 from jupyter_aisec.provenance import ModelSignature, parse_bundle, sign_model
-from jupyter_aisec.provenance.model_signing import BUNDLE_FILE, MANIFEST_FILE, SIGNATURE_FILE
+from jupyter_aisec.sealed.manifest import BUNDLE_FILE, MANIFEST_FILE, SIGNATURE_FILE
 from tests.provenance.world import Walked
 
 

@@ -11,6 +11,7 @@ import pytest
 from jupyter_aisec.errors import MalformedError, NotFoundError, SealError
 from jupyter_aisec.people.dsse import Envelope, Signature
 from jupyter_aisec.sealed import store
+from jupyter_aisec.sealed.manifest import BUNDLE_FILE, MANIFEST_FILE
 from jupyter_aisec.sealed.store import UrlFolder
 
 
@@ -128,8 +129,8 @@ def test_envelopes_round_trip(folder):
     envelope = Envelope(
         payload=b"x", payload_type="t", signatures=(Signature(keyid="k", sig=b"s"),)
     )
-    store.write_envelope(folder, store.BUNDLE, envelope)
-    assert store.read_envelope(folder, store.BUNDLE) == envelope
+    store.write_envelope(folder, BUNDLE_FILE, envelope)
+    assert store.read_envelope(folder, BUNDLE_FILE) == envelope
 
 
 def test_a_version_that_nobody_took_is_taken_away(folder):
@@ -141,14 +142,14 @@ def test_a_version_that_nobody_took_is_taken_away(folder):
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"not json"])
 def test_a_manifest_that_is_none_is_refused(folder, content):
-    write(folder, store.MANIFEST, content)
+    write(folder, MANIFEST_FILE, content)
     with pytest.raises(MalformedError):
         store.read_envelope(folder)
 
 
 def test_an_enormous_manifest_is_not_even_read(folder, monkeypatch):
     monkeypatch.setattr(store, "MAX_MANIFEST_SIZE", 1)
-    write(folder, store.MANIFEST, b"abc")
+    write(folder, MANIFEST_FILE, b"abc")
     with pytest.raises(MalformedError, match="larger"):
         store.read_envelope(folder)
 
