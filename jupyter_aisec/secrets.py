@@ -144,7 +144,16 @@ class FileSecrets:
         """The secret, or None; raises KeyStoreError if other accounts could have read it too."""
         path = self._folder / name
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with open(path, "rb", opener=_opened_in_place) as file:
+                mode = os.fstat(file.fileno()).st_mode & 0o777
+                if mode & 0o077:
+                    raise KeyStoreError(
+                        f"The secret {path} can be read by other accounts (mode {mode:04o}).",
+                        next=f"Close it: `chmod 600 {path}`. If somebody may have read it, "
+                        "an admin revokes the key.",
+                        code="secret-readable",
+                    )
+                return file.read()
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -153,16 +162,6 @@ class FileSecrets:
                 next=_another_home("Put the file back as it was"),
                 code="secret-unreadable",
             ) from error
-        with os.fdopen(descriptor, "rb") as file:
-            mode = os.fstat(descriptor).st_mode & 0o777
-            if mode & 0o077:
-                raise KeyStoreError(
-                    f"The secret {path} can be read by other accounts (mode {mode:04o}).",
-                    next=f"Close it: `chmod 600 {path}`. If somebody may have read it, "
-                    "an admin revokes the key.",
-                    code="secret-readable",
-                )
-            return file.read()
 
     def write(self, name: str, secret: bytes) -> None:
         try:
@@ -172,7 +171,10 @@ class FileSecrets:
             raise _unwritable(self._folder, error) from error
 
     def delete(self, name: str) -> None:
-        (self._folder / name).unlink(missing_ok=True)
+        try:
+            (self._folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise _unwritable(self._folder / name, error) from error
 
 
 class KeyringSecrets:
@@ -261,6 +263,11 @@ def _unwritable(path: Path, error: OSError) -> KeyStoreError:
         next=_another_home("Make room there, or give the right to write"),
         code="secret-unwritable",
     )
+
+
+def _opened_in_place(path: str, flags: int) -> int:
+    """For ``open``: a link leads elsewhere, and is refused."""
+    return os.open(path, flags | os.O_NOFOLLOW)
 
 
 def _another_home(first: str) -> str:

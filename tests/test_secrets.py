@@ -96,6 +96,14 @@ class TestFiles:
             FileSecrets(tmp_path / "home").read("key")
         assert caught.value.code == "secret-unreadable"
 
+    def test_a_folder_where_one_should_be_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "home" / "key").mkdir(parents=True)
+        place = FileSecrets(tmp_path / "home")
+        for blocked in (lambda: place.read("key"), lambda: place.delete("key")):
+            with pytest.raises(KeyStoreError, match="home/key cannot be .*: ") as caught:
+                blocked()
+            assert caught.value.code in ("secret-unwritable", "secret-unreadable")
+
     @pytest.mark.parametrize("blocked", ["home", "home/secrets", "home/secrets.json"])
     def test_a_place_that_cannot_be_written(
         self, tmp_path: Path, secrets: Secrets, blocked: str
