@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -67,16 +67,17 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
 
 
-class Logged(msgspec.Struct, frozen=True, kw_only=True):
+class Logged(msgspec.Struct, Generic[B], frozen=True, kw_only=True):
     """An entry with what surrounds it: the entries before it, and a tree that holds it."""
 
     entry: Entry
+    body: B  # what the entry says
     earlier: Sequence[Entry]
     tree: Tree
     checkpoint: str  # the newest signed one
 
 
-BundleCheck = Callable[[bytes, Logged], None]
+BundleCheck = Callable[[bytes, Logged[RunRecorded]], None]
 """Raises an AisecError unless stored bundle bytes are the ones of the run's entry."""
 
 
@@ -303,7 +304,7 @@ def _wrapped_keys(entries: Sequence[Entry], rows: Sequence[tuple[Any, ...]]) -> 
     """The ledger holds the digest of every wrapped key."""
     expected = [
         (sealed.seal_id, key_id, digest)
-        for sealed in _contents(entries, ArtifactSealed)
+        for _, sealed in _contents(entries, ArtifactSealed)
         for key_id, digest in sealed.wrapped_sha256.items()
     ]
     stored = [(*row[:-1], _hex_digest(row[-1])) for row in rows]
@@ -319,19 +320,19 @@ def _bundles(
 ) -> list[Finding]:
     """Every recorded run has the bundle of each version it sealed, and nothing else has one."""
     expected = {
-        seal_id: entry
-        for entry in entries
-        if entry.type == "run.recorded"
-        for seal_id in _content(entry, RunRecorded).seal_ids
+        seal_id: Logged(
+            entry=entry, body=run, earlier=entries[: entry.index], tree=tree, checkpoint=note
+        )
+        for entry, run in _contents(entries, RunRecorded)
+        for seal_id in run.seal_ids
     }
     findings = _differences(
         "bundles", [(seal_id, "") for seal_id in expected], [(row[0], "") for row in rows]
     )
     for seal_id, bundle in rows:
-        entry = expected.get(seal_id)
-        if entry is None:
+        logged = expected.get(seal_id)
+        if logged is None:
             continue
-        logged = Logged(entry=entry, earlier=entries[: entry.index], tree=tree, checkpoint=note)
         try:
             check_bundle(bundle if isinstance(bundle, bytes) else b"", logged)
         except AisecError as error:
@@ -339,16 +340,11 @@ def _bundles(
     return findings
 
 
-def _contents(entries: Iterable[Entry], type_: type[B]) -> Iterator[B]:
+def _contents(entries: Iterable[Entry], type_: type[B]) -> Iterator[tuple[Entry, B]]:
+    """The entries with such a body, each with it; the bodies of others are not read."""
     for entry in entries:
-        if ENTRY_TYPES.get(entry.type) is type_:
-            yield _content(entry, type_)
-
-
-def _content(entry: Entry, type_: type[B]) -> B:
-    content = entry.content()
-    assert isinstance(content, type_)  # noqa: S101 - ENTRY_TYPES says so
-    return content
+        if ENTRY_TYPES.get(entry.type) is type_ and isinstance(body := entry.content(), type_):
+            yield entry, body
 
 
 def _hex_digest(value: object) -> str:

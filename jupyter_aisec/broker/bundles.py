@@ -18,13 +18,11 @@ from jupyter_aisec.sealed.manifest import read_manifest
 __all__ = ["check_bundle"]
 
 
-def check_bundle(bundle: bytes, logged: Logged) -> None:
+def check_bundle(bundle: bytes, logged: Logged[RunRecorded]) -> None:
     """Raises unless a stranger could verify the bundle, and it holds exactly what it held.
 
     The model signature alone is free: ECDSA signs the same thing differently each time.
     """
-    run = logged.entry.content()
-    assert isinstance(run, RunRecorded)  # noqa: S101 - the caller looked at its type
     ledger = [*logged.earlier, logged.entry]
     trust = trust_of(ledger[0])
     parsed = parse_bundle(bundle)
@@ -37,7 +35,7 @@ def check_bundle(bundle: bytes, logged: Logged) -> None:
     verify_bundle(bundle, trust, canonical(manifest), files).require()
     checkpoint = open_checkpoint(parsed.checkpoint, trust.log_key)
     if (
-        record.run != run.run
+        record.run != logged.body.run
         or checkpoint.size != len(ledger)
         or checkpoint.root != logged.tree.root(len(ledger))
         or [one.entry for one in parsed.entries] != list(collect(ledger, record))

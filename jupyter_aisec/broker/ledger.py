@@ -25,6 +25,7 @@ from bisect import insort
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import TypeVar
 
 from jupyter_aisec.broker import audit
 from jupyter_aisec.broker.audit import BundleCheck, Examination, Finding, Logged
@@ -50,10 +51,12 @@ from jupyter_aisec.times import format_time
 
 __all__ = ["Ledger", "Propose", "Rows"]
 
-Propose = Callable[[State, datetime], Body]
+B = TypeVar("B", bound=Body)
+
+Propose = Callable[[State, datetime], B]
 """A rule: what may be appended now, or an error that says why nothing may."""
 
-Rows = Callable[[Logged], Sequence[WrappedKeyRow | BundleRow]]
+Rows = Callable[[Logged[B]], Sequence[WrappedKeyRow | BundleRow]]
 """The rows that belong to an entry and are committed with it."""
 
 
@@ -109,7 +112,7 @@ class Ledger:
     def signer(self) -> NoteSigner:
         return self._signer
 
-    def append(self, propose: Propose, rows: Rows | None = None) -> Logged:
+    def append(self, propose: Propose[B], rows: Rows[B] | None = None) -> Logged[B]:
         """Appends what ``propose`` answers, durably, with the ``rows`` that belong to it.
 
         Raises what ``propose`` raises (nothing is appended then); LedgerError if the
@@ -118,7 +121,7 @@ class Ledger:
         with self.reading() as (state, now):
             body = propose(state, now)
             entry = make_entry(state.size, format_time(now), body, os.urandom(SALT_SIZE))
-            return self._commit(entry, rows)
+            return self._commit(entry, body, rows)
 
     def check_stored(self) -> None:
         """Raises TamperedError unless the database is, byte for byte, what it has to be."""
@@ -151,14 +154,16 @@ class Ledger:
     def close(self) -> None:
         self._store.close()
 
-    def _commit(self, entry: Entry, rows: Rows | None) -> Logged:
+    def _commit(self, entry: Entry, body: B, rows: Rows[B] | None) -> Logged[B]:
         failpoint("append.before-transaction")
         apply(self._state, entry, signatures=True)  # nothing is recorded that an audit refuses
         try:
             tree = self._state.tree
             checkpoint = Checkpoint(self._signer.name, tree.size, tree.root())
             note = sign_checkpoint(checkpoint, self._signer)
-            logged = Logged(entry=entry, earlier=self._entries, tree=tree, checkpoint=note)
+            logged = Logged(
+                entry=entry, body=body, earlier=self._entries, tree=tree, checkpoint=note
+            )
             extra = rows(logged) if rows else ()
             row = EntryRow.of(entry)
             with self._store.transaction() as transaction:

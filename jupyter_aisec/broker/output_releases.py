@@ -33,10 +33,9 @@ __all__ = ["release_output"]
 def release_output(broker: Broker, ask: OutputIn, signed: KernelRequest) -> OutputReleaseView:
     """The content key that the kernel asks for, if promise P1 holds; else whatever it says."""
     header = ask.header.header()
-    encrypted: list[bytes] = []
 
     def propose(state: State, now: datetime) -> OutputReleased:
-        body = propose_output_release(
+        return propose_output_release(
             state,
             [(key.artifact, key.seal_id) for key in header.keys],
             ask.grants,
@@ -46,15 +45,19 @@ def release_output(broker: Broker, ask: OutputIn, signed: KernelRequest) -> Outp
             signed.sha256,
             now,
         )
-        encrypted.append(_encrypt(broker, state, header, body))
+
+    def encrypt(state: State, body: OutputReleased) -> bytes:
+        encrypted = _encrypt(broker, state, header, body)
         failpoint("output.encrypted")
-        return body
+        return encrypted
 
     names = ", ".join(sorted({key.artifact for key in header.keys}))
     with broker.ledger.reading():
-        body, index = release_once(broker, signed, propose, action="output", subject=names[:200])
+        body, encrypted, index = release_once(
+            broker, signed, propose, encrypt, action="output", subject=names[:200]
+        )
         failpoint("output.released")
-        return _view(broker, body, index, encrypted[0])
+        return _view(broker, body, index, encrypted)
 
 
 def _encrypt(broker: Broker, state: State, header: OutputHeader, body: OutputReleased) -> bytes:

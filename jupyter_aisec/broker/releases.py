@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from jupyter_aisec.broker.failpoints import failpoint
 from jupyter_aisec.broker.kernel_requests import KernelRequest
+from jupyter_aisec.broker.ledger import Propose
 from jupyter_aisec.broker.schemas import KeysIn
 from jupyter_aisec.broker.service import Broker
 from jupyter_aisec.broker.views import ReleaseView, envelope_model
@@ -24,7 +25,7 @@ from jupyter_aisec.grants.openings import find_version
 from jupyter_aisec.grants.releases import propose_release
 from jupyter_aisec.grants.state import State
 from jupyter_aisec.grants.statements import ReleaseStatement
-from jupyter_aisec.ledger.bodies import KeysReleased, OutputReleased
+from jupyter_aisec.ledger.bodies import Body, KeysReleased
 from jupyter_aisec.people.canonical import canonical
 from jupyter_aisec.people.dsse import sign
 from jupyter_aisec.sealed.datakey import DataKey
@@ -33,15 +34,15 @@ from jupyter_aisec.sealed.release import release_info, seal_key
 
 __all__ = ["release_keys", "release_once"]
 
-B = TypeVar("B", KeysReleased, OutputReleased)
+B = TypeVar("B", bound=Body)
+E = TypeVar("E")
 
 
 def release_keys(broker: Broker, grant_id: str, ask: KeysIn, signed: KernelRequest) -> ReleaseView:
     """The data keys that the kernel asks for, if promise P1 holds; else whatever it says."""
-    keys: dict[str, bytes] = {}
 
     def propose(state: State, now: datetime) -> KeysReleased:
-        body = propose_release(
+        return propose_release(
             state,
             grant_id,
             ask.artifact,
@@ -52,12 +53,16 @@ def release_keys(broker: Broker, grant_id: str, ask: KeysIn, signed: KernelReque
             signed.sha256,
             now,
         )
-        keys.update(_encrypt(broker, state, body))
+
+    def encrypt(state: State, body: KeysReleased) -> dict[str, bytes]:
+        keys = _encrypt(broker, state, body)
         failpoint("keys.encrypted")
-        return body
+        return keys
 
     with broker.ledger.reading():
-        body, index = release_once(broker, signed, propose, action="keys", subject=grant_id)
+        body, keys, index = release_once(
+            broker, signed, propose, encrypt, action="keys", subject=grant_id
+        )
         failpoint("keys.released")
         return _view(broker, body, index, keys)
 
@@ -65,34 +70,30 @@ def release_keys(broker: Broker, grant_id: str, ask: KeysIn, signed: KernelReque
 def release_once(
     broker: Broker,
     signed: KernelRequest,
-    propose: Callable[[State, datetime], B],
+    propose: Propose[B],
+    encrypt: Callable[[State, B], E],
     *,
     action: str,
     subject: str,
-) -> tuple[B, int]:
-    """What ``propose`` allowed, and the index of the entry that says so.
+) -> tuple[B, E, int]:
+    """What ``propose`` allowed, ``encrypt`` made of it, and the index of the entry that says so.
 
     It is appended once for each action id; a repeat is only proposed again, at the time it
     comes. ``action`` and ``subject`` name it where a refusal is kept.
     """
     ledger = broker.ledger
-    allowed: list[B] = []
-
-    def remember(state: State, now: datetime) -> B:
-        allowed.append(propose(state, now))
-        return allowed[0]
-
-    with ledger.reading() as (state, _):
+    with ledger.reading():
         ledger.check_stored()
-        person = state.kernels[signed.kernel].person  # its signature was checked with its key
-        with broker.noting_refusals(person, action, subject):
-            if signed.action in state.actions:
-                with ledger.reading() as (_, now):  # the comparison above took its time
-                    remember(state, now)
-            else:
-                # Asked at the very time that the entry bears: a grant that ended is refused.
-                ledger.append(remember)
-        return allowed[0], state.actions[signed.action].index
+        with ledger.reading() as (state, now):  # the comparison took its time
+            person = state.kernels[signed.kernel].person  # its signature was checked with its key
+            with broker.noting_refusals(person, action, subject):
+                body = propose(state, now)
+                encrypted = encrypt(state, body)
+                if signed.action not in state.actions:
+                    # Asked again, at the very time that the entry bears: a grant that ended
+                    # meanwhile is refused. Nothing else can differ under the lock.
+                    ledger.append(propose)
+            return body, encrypted, state.actions[signed.action].index
 
 
 def _key_ids(state: State, grant_id: str, ask: KeysIn) -> tuple[str, ...] | None:

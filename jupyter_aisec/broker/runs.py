@@ -12,6 +12,7 @@ from jupyter_aisec.errors import ConflictError, IdentityError, MalformedError
 from jupyter_aisec.grants.artifacts import propose_run
 from jupyter_aisec.grants.signed import payload_sha256
 from jupyter_aisec.grants.state import State
+from jupyter_aisec.ledger.bodies import RunRecorded
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.provenance.facts import Record
 from jupyter_aisec.provenance.run import make_bundle, sign_run
@@ -38,18 +39,16 @@ def record_run(broker: Broker, handed: RunIn, signed: KernelRequest) -> tuple[st
     if facts.output.seal_id != handed.seal_id:
         raise MalformedError("The record is about another output.", code="output-differs")
     with broker.ledger.reading() as (state, _):
+        if facts.run not in state.runs and broker.ledger.bundle(facts.output.seal_id) is None:
+            _record(broker, state, facts, record, observation)
         bundle = _recorded(broker, state, facts, record)
-        if bundle is None:
-            bundle = _record(broker, state, facts, record, observation)
     failpoint("run.recorded")
     return facts.run, bundle
 
 
-def _recorded(broker: Broker, state: State, facts: Record, record: Envelope) -> bytes | None:
+def _recorded(broker: Broker, state: State, facts: Record, record: Envelope) -> bytes:
     body = state.runs.get(facts.run)
     bundle = broker.ledger.bundle(facts.output.seal_id)
-    if body is None and bundle is None:
-        return None
     if body is None or bundle is None or body.record_sha256 != payload_sha256(record):
         raise ConflictError(
             f"The run {facts.run}, or what it sealed, is recorded with another record.",
@@ -61,22 +60,17 @@ def _recorded(broker: Broker, state: State, facts: Record, record: Envelope) -> 
 
 def _record(
     broker: Broker, state: State, facts: Record, record: Envelope, observation: Envelope | None
-) -> bytes:
+) -> None:
     ledger, keys = broker.ledger, broker.keys
-    bundles: list[bytes] = []
 
-    def rows(logged: Logged) -> list[BundleRow]:
-        bundles.append(
-            make_bundle(
-                [*logged.earlier, logged.entry], logged.tree, logged.checkpoint, run, keys.model
-            )
-        )
+    def rows(logged: Logged[RunRecorded]) -> list[BundleRow]:
+        entries = [*logged.earlier, logged.entry]
+        bundle = make_bundle(entries, logged.tree, logged.checkpoint, run, keys.model)
         failpoint("run.bundled")
-        return [BundleRow(facts.output.seal_id, bundles[0])]
+        return [BundleRow(facts.output.seal_id, bundle)]
 
     person = state.kernels[facts.kernel].person  # its signature was checked with its key
     with broker.noting_refusals(person, "record", facts.run):
         run = sign_run(ledger.entries, record, observation, keys.broker)
         failpoint("run.signed")
         ledger.append(lambda state, now: propose_run(state, run.body, now), rows)
-    return bundles[0]

@@ -41,18 +41,18 @@ def accept_version(broker: Broker, sealed: SealedIn, sender: str) -> ArtifactVer
     failpoint("artifact.wrapped")
     digests = {row.key_id: hashlib.sha256(row.wrapped).hexdigest() for row in rows}
     try:
-        broker.ledger.append(
+        sealed_as = broker.ledger.append(
             lambda state, now: propose_sealed(state, envelope, sealed.url, digests, now),
             lambda _: rows,
-        )
+        ).body
     except ConflictError:
-        found = _version(broker, manifest.seal_id)
+        with broker.ledger.reading() as (state, _):
+            found = state.catalog.sealed(manifest.seal_id)
         if found is None or found.manifest != envelope:
             raise
         return found
-    found = _version(broker, manifest.seal_id)
-    assert found is not None  # noqa: S101 - it was just appended
-    return found
+    with broker.ledger.reading() as (state, _):
+        return state.catalog.find(sealed_as.artifact, sealed_as.version)
 
 
 def _require_own(broker: Broker, envelope: Envelope, sender: str) -> None:
@@ -110,8 +110,3 @@ def _wrap(broker: Broker, manifest: Manifest, sealed: SealedIn) -> list[WrappedK
 def _open(broker: Broker, encrypted: str, seal_id: str, key_id: str) -> bytes:
     info = deposit_info(seal_id=seal_id, key_id=key_id)
     return broker.keys.seal.open(decode(encrypted), info)
-
-
-def _version(broker: Broker, seal_id: str) -> ArtifactVersion | None:
-    with broker.ledger.reading() as (state, _):
-        return state.catalog.sealed(seal_id)

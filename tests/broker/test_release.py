@@ -141,6 +141,24 @@ class TestPromiseOne:
             released = [one for one in entries(api) if one["type"] == "keys.released"]
             assert len(released) == 1
 
+    def test_a_grant_that_ends_while_its_keys_are_unwrapped(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = Clock()
+        with serve(site, clock=clock) as (api, broker):
+            api.seal(seal(DIGITS, site.keys["researcher"]), person="researcher")
+            view, kernel = api.granted()
+            unwrap = broker.key_store.unwrap
+
+            def unwrap_slowly(wrapped: bytes, seal_id: str, key_id: str) -> bytes:
+                clock.offset = timedelta(seconds=601)
+                return unwrap(wrapped, seal_id, key_id)
+
+            monkeypatch.setattr(broker.key_store, "unwrap", unwrap_slowly)
+            problem(api.release(view["id"], DIGITS, kernel), 403, "grant-ended")
+            assert last_refusal(api)["code"] == "grant-ended"
+            assert not [one for one in entries(api) if one["type"] == "keys.released"]
+
     def test_files_are_those_of_the_version_that_the_grant_is_pinned_to(
         self, api: Api, sealed: Sealed
     ) -> None:
