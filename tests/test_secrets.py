@@ -100,7 +100,7 @@ class TestFiles:
         (tmp_path / "home" / "key").mkdir(parents=True)
         place = FileSecrets(tmp_path / "home")
         for blocked in (lambda: place.read("key"), lambda: place.delete("key")):
-            with pytest.raises(KeyStoreError, match="home/key cannot be .*: ") as caught:
+            with pytest.raises(KeyStoreError, match=r"home/key cannot be .*: ") as caught:
                 blocked()
             assert caught.value.code in ("secret-unwritable", "secret-unreadable")
 
