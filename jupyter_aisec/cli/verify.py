@@ -26,7 +26,7 @@ from jupyter_aisec.sealed.store import Folder, UrlFolder
 
 if TYPE_CHECKING:
     from jupyter_aisec.provenance import Report, SealedBytes
-    from jupyter_aisec.provenance.evidence import Evidence
+    from jupyter_aisec.provenance.evidence import Run
 
 __all__ = ["verify"]
 
@@ -49,6 +49,7 @@ def verify(
     json: Json = False,
 ) -> None:
     """Check a chain of custody back to every dataset, cell and person; a folder needs no broker."""
+    from jupyter_aisec.provenance.evidence import Given
     from jupyter_aisec.provenance.verify import examine
 
     pinned = _read_trust(trust)
@@ -61,29 +62,38 @@ def verify(
         signature = None
     manifest = _content(folder, MANIFEST_FILE, what)
     sealed, strangers = _sealed(folder), _strangers(place, manifest)
-    report, evidence = examine(bundle, pinned, manifest, sealed, signature, strangers)
+    examined = examine(
+        Given(
+            bundle=bundle,
+            trust=pinned,
+            manifest=manifest,
+            sealed=sealed,
+            model_signature=signature,
+            strangers=strangers,
+        )
+    )
+    report, run = examined.report, examined.run
     if named is not None:
-        report = _in_the_catalog(report, evidence, named)
+        report = _in_the_catalog(report, run, named, what if is_id(what, "run") else None)
     custody = _custody(bundle)
     data = {
-        "verified": _verified(evidence),
+        "verified": None if run is None else _verified(run),
         "ok": report.ok,
         "checks": report.checks,
         "custody": custody.splitlines(),
     }
-    emit(data, json, _drawn(report, evidence, custody))
+    emit(data, json, _drawn(report, run, custody))
     report.require()
-    if model_key_out is not None:  # of a genesis that the trust file pins, by now
-        _write(model_key_out, evidence.genesis.model_key.pem())
+    if model_key_out is not None and run is not None:  # its genesis is the pinned one, by now
+        _write(model_key_out, run.genesis.model_key.pem())
 
 
 class _Named(msgspec.Struct, frozen=True):
-    """What the catalog says of what was asked for; ``run`` where a run was."""
+    """An artifact version: what was asked for, as the catalog says, and what was verified."""
 
     artifact: str
     version: int
     seal_id: str
-    run: str | None = None
 
 
 def _read_trust(file: Path) -> Trust:
@@ -133,7 +143,7 @@ def _find(what: str, version: int | None) -> tuple[str, _Named | None]:
     for newest in client.artifacts():
         for one in client.versions(newest.artifact):
             if one.seal_id in sealed:
-                return one.url, _Named(one.artifact, one.version, one.seal_id, what)
+                return one.url, _Named(one.artifact, one.version, one.seal_id)
     raise NotFoundError(
         f"What {what} sealed is not in the catalog.",
         next=f"`aisec run show {what}` shows its seal ids.",
@@ -141,35 +151,29 @@ def _find(what: str, version: int | None) -> tuple[str, _Named | None]:
     )
 
 
-def _in_the_catalog(report: Report, evidence: Evidence, named: _Named) -> Report:
-    """One more check: what was verified is what was asked for."""
+def _in_the_catalog(report: Report, run: Run | None, named: _Named, asked: str | None) -> Report:
+    """One more check: what was verified is what was asked for, by its name or by its run."""
     from jupyter_aisec.provenance.evidence import Check, Report
 
-    found = _verified(evidence)
-    expected = msgspec.structs.asdict(named)
-    del expected["run"]
-    if found is None:
+    if run is None:
         ok, detail = False, "not checked because the bundle does not say what it is of"
-    elif found != expected:
-        ok, detail = False, f"what lies there is {_title(found)}, not {_title(expected)}"
-    elif named.run not in (None, evidence.record.run):
-        ok, detail = False, f"what lies there is of {evidence.record.run}"
+    elif _verified(run) != named:
+        ok, detail = False, f"what lies there is {_title(_verified(run))}, not {_title(named)}"
+    elif asked not in (None, run.record.run):
+        ok, detail = False, f"what lies there is of {run.record.run}"
     else:
         ok, detail = True, "it is what the catalog names"
     last = Check(number=len(report.checks) + 1, name="catalog", ok=ok, detail=detail)
     return Report(checks=(*report.checks, last))
 
 
-def _verified(evidence: Evidence) -> dict[str, Any] | None:
-    """What the bundle is of, as its ledger entry says; None where it cannot be read."""
-    output = getattr(evidence, "output", None)
-    if output is None:
-        return None
-    return {"artifact": output.artifact, "version": output.version, "seal_id": output.seal_id}
+def _verified(run: Run) -> _Named:
+    """What the bundle is of, as its ledger entry says."""
+    return _Named(run.output.artifact, run.output.version, run.output.seal_id)
 
 
-def _title(found: dict[str, Any]) -> str:
-    return f"{found['artifact']} version {found['version']} ({found['seal_id']})"
+def _title(found: _Named) -> str:
+    return f"{found.artifact} version {found.version} ({found.seal_id})"
 
 
 def _strangers(place: str, manifest: bytes) -> tuple[str, ...]:
@@ -233,9 +237,8 @@ def _custody(bundle: bytes) -> str:
         return f"The chain of custody cannot be drawn: {error.what}"
 
 
-def _drawn(report: Report, evidence: Evidence, custody: str) -> Any:
-    found = _verified(evidence)
-    title = "What lies there cannot be told." if found is None else f"{_title(found)}:"
+def _drawn(report: Report, run: Run | None, custody: str) -> Any:
+    title = "What lies there cannot be told." if run is None else f"{_title(_verified(run))}:"
     lines = [
         f"{one.number:2d} {'ok  ' if one.ok else 'FAIL'} {one.name}: {safe(one.detail)}"
         for one in report.checks

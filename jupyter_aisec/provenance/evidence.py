@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Self
 
 import msgspec
 
@@ -20,7 +21,16 @@ from jupyter_aisec.provenance.differences import Difference
 from jupyter_aisec.provenance.facts import Observation, Record
 from jupyter_aisec.provenance.roster import Policies
 
-__all__ = ["Check", "Evidence", "Report", "SealedBytes", "require_one_signature"]
+__all__ = [
+    "Check",
+    "Evidence",
+    "Given",
+    "Report",
+    "Run",
+    "SealedBytes",
+    "read_run",
+    "require_one_signature",
+]
 
 
 class SealedBytes(msgspec.Struct, frozen=True):
@@ -60,34 +70,83 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
                 )
 
 
-class Evidence:
-    """What is given, and what the checks before have established.
+class Given(msgspec.Struct, frozen=True, kw_only=True):
+    """What a verification is given: the files at hand, and the trust file."""
 
-    An attribute is set by the check that establishes it; a check that needs it rests on that
-    check, and is not run unless it held.
-    """
-
-    data: bytes  # the bundle's
+    bundle: bytes
     trust: Trust
-    manifest: bytes  # the file at hand
-    sealed: Mapping[str, SealedBytes]  # the files at hand, by name at the store
+    manifest: bytes
+    sealed: Mapping[str, SealedBytes]  # by name at the store
+    model_signature: bytes | None = None  # None where there is no such file
     strangers: tuple[str, ...] = ()  # what else lies there, by name
-    model_signature: bytes | None = None  # the file at hand; None where there is none
-    bundle: Bundle
-    checkpoint: Checkpoint
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A run as its signed accounts and its chain tell it; the checks find whether they may."""
+
     chain: Chain
-    directory: Directory
-    policies: Policies
-    genesis: Genesis
+    index: int  # of the entry that records the run, or that will
     record: Record
     observation: Observation | None
     record_envelope: Envelope
     observation_envelope: Envelope | None
-    run_index: int  # of the entry that records the run, or that will
-    seat: Binding  # the last seat that the kernel took before it sealed
+    genesis: Genesis
     output_entry: Entry
     output: ArtifactSealed
+
+
+def read_run(chain: Chain, record: Envelope, observation: Envelope | None, index: int) -> Run:
+    """The run that ``record`` is of; raises an error of the family for what cannot be read."""
+    facts = record.read(Record, Record.payload_type, "The record")
+    seen = (
+        None
+        if observation is None
+        else observation.read(Observation, Observation.payload_type, "The observation")
+    )
+    _, genesis = chain.genesis
+    output_entry, output = chain.sealed(facts.output.seal_id)
+    return Run(
+        chain=chain,
+        index=index,
+        record=facts,
+        observation=seen,
+        record_envelope=record,
+        observation_envelope=observation,
+        genesis=genesis,
+        output_entry=output_entry,
+        output=output,
+    )
+
+
+class Evidence:
+    """What is given, and what the checks before have established.
+
+    Made :meth:`of` what a verification is given, or :meth:`before_signing` of a run alone. Every
+    other attribute is set by the check that establishes it; a check that needs it rests on that
+    check, and is not run unless it held.
+    """
+
+    given: Given
+    bundle: Bundle
+    run: Run
+    checkpoint: Checkpoint
+    directory: Directory
+    policies: Policies
+    seat: Binding  # the last seat that the kernel took before it sealed
     differences: tuple[Difference, ...]
+
+    @classmethod
+    def of(cls, given: Given) -> Self:
+        evidence = cls()
+        evidence.given = given
+        return evidence
+
+    @classmethod
+    def before_signing(cls, run: Run) -> Self:
+        """For the checks that need neither bundle nor trust file."""
+        evidence = cls()
+        evidence.run = run
+        return evidence
 
     def require_signer(self, envelope: Envelope, person: str, index: int) -> None:
         """Raises unless ``person``, and nobody else, signed what entry ``index`` holds."""
@@ -103,7 +162,7 @@ class Evidence:
         Raises unless ``person`` signed for it, with a key that was valid then and is at
         ``index``: a key that was stolen and revoked takes every kernel it bound with it.
         """
-        seat = self.chain.seat(kernel, index)
+        seat = self.run.chain.seat(kernel, index)
         for place in (seat.entry.index, index):
             self.require_signer(seat.envelope, person, place)
         return seat.binding

@@ -38,9 +38,9 @@ __all__ = [
 def check_requests(e: Evidence) -> str:
     """Each grant was asked for by somebody who might, on terms no weaker than the policy's."""
     found = []
-    for grant in e.chain.grants(e.record):
-        entry, body = e.chain.requested(grant)
-        request: Request = read_statement(body.request, Request, e.genesis.origin)
+    for grant in e.run.chain.grants(e.run.record):
+        entry, body = e.run.chain.requested(grant)
+        request: Request = read_statement(body.request, Request, e.run.genesis.origin)
         e.require_signer(body.request, request.person, entry.index)
         if request.grant != grant:
             raise LedgerError(f"Entry {entry.index} and the request name two grants.")
@@ -76,7 +76,7 @@ def _decide(e: Evidence, entry: Entry, request: Request) -> bodies.Terms:
     for reference in request.artifacts:
         name, pinned = split_reference(reference)
         labels.setdefault(name, frozenset())
-        for sealed, body in e.chain.all(bodies.ArtifactSealed):
+        for sealed, body in e.run.chain.all(bodies.ArtifactSealed):
             asked = body.artifact == name and pinned in (None, body.version)
             if asked and sealed.index < entry.index:
                 labels[name] |= frozenset(read_manifest(body.manifest).labels)
@@ -95,18 +95,18 @@ def _decide(e: Evidence, entry: Entry, request: Request) -> bodies.Terms:
 def check_approvals(e: Evidence) -> str:
     """As many other people as the terms demand approved, before any kernel took the seat."""
     found = []
-    for grant in e.chain.grants(e.record):
-        entry, body = e.chain.requested(grant)
-        request: Request = read_statement(body.request, Request, e.genesis.origin)
+    for grant in e.run.chain.grants(e.run.record):
+        entry, body = e.run.chain.requested(grant)
+        request: Request = read_statement(body.request, Request, e.run.genesis.origin)
         _, policy = e.policies.at(entry.index)
         allowed = set(body.terms.approvers) & set(_decide(e, entry, request).approvers)
         humans = {policy.human(request.person)}
         begun = min(
-            (seat.index for seat, _ in e.chain.grant(grant) if seat.type == "seat.bound"),
-            default=e.run_index,
+            (seat.index for seat, _ in e.run.chain.grant(grant) if seat.type == "seat.bound"),
+            default=e.run.index,
         )
         early = 0
-        for approved, one in e.chain.approved(grant):
+        for approved, one in e.run.chain.approved(grant):
             approval = _read_approval(e, approved, one, body)
             if approval.person not in allowed or policy.human(approval.person) in humans:
                 raise RefusedError(
@@ -129,10 +129,10 @@ def check_approvals(e: Evidence) -> str:
 def _read_approval(
     e: Evidence, entry: Entry, body: bodies.GrantApproved, requested: bodies.GrantRequested
 ) -> Approval:
-    approval: Approval = read_statement(body.approval, Approval, e.genesis.origin)
-    request: Request = read_statement(requested.request, Request, e.genesis.origin)
+    approval: Approval = read_statement(body.approval, Approval, e.run.genesis.origin)
+    request: Request = read_statement(requested.request, Request, e.run.genesis.origin)
     e.require_signer(body.approval, approval.person, entry.index)
-    verify(body.approval, e.genesis.broker_key)
+    verify(body.approval, e.run.genesis.broker_key)
     if (approval.grant, approval.request_sha256, approval.policy_version) != (
         body.grant,
         payload_sha256(requested.request),
@@ -154,10 +154,10 @@ def check_seen(e: Evidence) -> str:
     """Each approver looked at an earlier state of this same ledger."""
     proofs = {one.size: one.proof for one in e.bundle.seen}
     used = set()
-    for grant in e.chain.grants(e.record):
-        for entry, body in e.chain.approved(grant):
-            approval: Approval = read_statement(body.approval, Approval, e.genesis.origin)
-            seen = Checkpoint.from_brief(e.genesis.origin, approval.checkpoint)
+    for grant in e.run.chain.grants(e.run.record):
+        for entry, body in e.run.chain.approved(grant):
+            approval: Approval = read_statement(body.approval, Approval, e.run.genesis.origin)
+            seen = Checkpoint.from_brief(e.run.genesis.origin, approval.checkpoint)
             if seen.size > entry.index or seen.size not in proofs:
                 raise LedgerError(
                     f"The ledger of {seen.size} entries that {approval.person} saw is not proved "
@@ -220,14 +220,14 @@ def _unchecked(envelope: Envelope, type_: type[Any]) -> Signed[Any]:
 
 def check_seats(e: Evidence) -> str:
     """The kernel took the seat of each grant: in its time, isolated enough, signed for."""
-    seats = e.chain.seats(e.record.kernel, e.run_index)
-    grants = e.chain.grants(e.record)
+    seats = e.run.chain.seats(e.run.record.kernel, e.run.index)
+    grants = e.run.chain.grants(e.run.record)
     for seat in seats:
-        binding: Binding = read_statement(seat.envelope, Binding, e.genesis.origin)
+        binding: Binding = read_statement(seat.envelope, Binding, e.run.genesis.origin)
         e.require_signer(seat.envelope, binding.person, seat.entry.index)
         if seat.grant not in grants:
             continue  # the run does not rest on it: it is here for the key that signed it
-        grant = fold_grant(e.chain, seat.grant, seat.entry.index)
+        grant = fold_grant(e.run.chain, seat.grant, seat.entry.index)
         said = (binding.grant, binding.person, binding.seat)
         if said != (grant.id, grant.person, grant.request.seat):
             raise IdentityError(
@@ -252,7 +252,7 @@ def check_seats(e: Evidence) -> str:
             "The kernel of the record did not take the seat of every grant it names.",
             code="kernel-not-bound",
         )
-    e.seat = e.chain.seat(e.record.kernel, e.output_entry.index).binding
+    e.seat = e.run.chain.seat(e.run.record.kernel, e.run.output_entry.index).binding
     return f"{e.seat.person}'s kernel, isolation {e.seat.isolation}" + (
         ", vouched" if e.seat.vouched else ", claimed"
     )
@@ -260,9 +260,9 @@ def check_seats(e: Evidence) -> str:
 
 def check_releases(e: Evidence) -> str:
     """The kernel opened something only while its grant was active and covered the version."""
-    releases = e.chain.releases(e.record.kernel, e.output_entry.index)
+    releases = e.run.chain.releases(e.run.record.kernel, e.run.output_entry.index)
     for entry, body in releases:
-        grant = fold_grant(e.chain, body.grant, entry.index)
+        grant = fold_grant(e.run.chain, body.grant, entry.index)
         state = grant.state(parse_time(entry.at))
         if state != "active":
             raise RefusedError(
@@ -275,7 +275,7 @@ def check_releases(e: Evidence) -> str:
                 code="kernel-not-bound",
             )
         e.require_signer(grant.seat.signed.envelope, grant.person, entry.index)
-        sealed, version = e.chain.sealed(body.seal_id)
+        sealed, version = e.run.chain.sealed(body.seal_id)
         if (
             sealed.index > entry.index
             or (version.artifact, version.version) != (body.artifact, body.version)

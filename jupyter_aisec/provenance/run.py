@@ -18,11 +18,11 @@ from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.provenance.bundle import Bundle, SeenCheckpoint, prove
 from jupyter_aisec.provenance.chain import Chain, collect
 from jupyter_aisec.provenance.differences import Difference
-from jupyter_aisec.provenance.evidence import Evidence
+from jupyter_aisec.provenance.evidence import Evidence, read_run
 from jupyter_aisec.provenance.facts import Record
 from jupyter_aisec.provenance.model_signing import sign_model
 from jupyter_aisec.provenance.statement import STATEMENT_TYPE, make_statement
-from jupyter_aisec.provenance.verify import read_run, run_checks_before_signing
+from jupyter_aisec.provenance.verify import run_checks_before_signing
 
 __all__ = ["SignedRun", "make_bundle", "sign_run"]
 
@@ -46,23 +46,20 @@ def sign_run(
     (``run-refused``) naming the check that fails: nothing is signed that
     :func:`~jupyter_aisec.provenance.verify.verify_bundle` would not accept.
     """
-    evidence = Evidence()
-    evidence.record_envelope, evidence.observation_envelope = record, observation
     facts = record.read(Record, Record.payload_type, "The record")
-    evidence.chain = Chain(collect(entries, facts))
-    evidence.run_index = len(entries)
-    read_run(evidence)
+    chain = Chain(collect(entries, facts))
+    evidence = Evidence.before_signing(read_run(chain, record, observation, len(entries)))
     for check in run_checks_before_signing(evidence).checks:
         if not check.ok:
             raise RefusedError(
                 f"The run cannot be signed for ({check.name}): {check.detail}", code="run-refused"
             )
     statement = sign(
-        make_statement(evidence.chain, record, observation, evidence.differences),
+        make_statement(chain, record, observation, evidence.differences),
         STATEMENT_TYPE,
         key,
     )
-    grants = evidence.chain.grants(facts)
+    grants = chain.grants(facts)
     return SignedRun(
         body=RunRecorded(
             run=facts.run,

@@ -30,29 +30,29 @@ __all__ = [
 
 def check_inputs(e: Evidence) -> str:
     """Everything the kernel opened was sealed by somebody the ledger knows."""
-    opened = e.chain.releases(e.record.kernel, e.output_entry.index)
+    opened = e.run.chain.releases(e.run.record.kernel, e.run.output_entry.index)
     seal_ids = sorted({body.seal_id for _, body in opened})
     for seal_id in seal_ids:
-        _read_sealed(e, *e.chain.sealed(seal_id))
+        _read_sealed(e, *e.run.chain.sealed(seal_id))
     return f"{len(seal_ids)} sealed inputs"
 
 
 def check_output(e: Evidence) -> str:
     """The output was sealed by the run's kernel or its person, and carries its inputs' labels."""
-    manifest = _read_sealed(e, e.output_entry, e.output)
-    said = (e.record.output.artifact, e.record.output.manifest_sha256)
-    if said != (e.output.artifact, payload_sha256(e.output.manifest)):
+    manifest = _read_sealed(e, e.run.output_entry, e.run.output)
+    said = (e.run.record.output.artifact, e.run.record.output.manifest_sha256)
+    if said != (e.run.output.artifact, payload_sha256(e.run.output.manifest)):
         raise LedgerError("The record names another output than what was sealed.")
-    if e.output.by != e.seat.person:
-        raise IdentityError(f"The output is {e.output.by}'s, the kernel {e.seat.person}'s.")
-    for _, body in e.chain.releases(e.record.kernel, e.output_entry.index):
-        labels = read_manifest(e.chain.sealed(body.seal_id)[1].manifest).labels
+    if e.run.output.by != e.seat.person:
+        raise IdentityError(f"The output is {e.run.output.by}'s, the kernel {e.seat.person}'s.")
+    for _, body in e.run.chain.releases(e.run.record.kernel, e.run.output_entry.index):
+        labels = read_manifest(e.run.chain.sealed(body.seal_id)[1].manifest).labels
         if missing := sorted(set(labels) - set(manifest.labels)):
             raise LedgerError(
                 f"The output lacks labels of {body.artifact}: {', '.join(missing)}.",
                 code="labels-missing",
             )
-    return f"{manifest.artifact} version {e.output.version}, {len(manifest.files)} files"
+    return f"{manifest.artifact} version {e.run.output.version}, {len(manifest.files)} files"
 
 
 def _read_sealed(e: Evidence, entry: Entry, body: ArtifactSealed) -> Manifest:
@@ -71,72 +71,72 @@ def _read_sealed(e: Evidence, entry: Entry, body: ArtifactSealed) -> Manifest:
 
 def check_manifest(e: Evidence) -> str:
     """The manifest at hand is, byte for byte, the one that was logged."""
-    if e.manifest != canonical(e.output.manifest):
+    if e.given.manifest != canonical(e.run.output.manifest):
         raise SealBrokenError("The manifest is not the one in the ledger.")
     return "the manifest is the one in the ledger"
 
 
 def check_files(e: Evidence) -> str:
     """The files at hand have the sizes and digests of the manifest; none is missing or more."""
-    if e.strangers:
+    if e.given.strangers:
         raise SealBrokenError(
-            f"{e.strangers[0]} does not belong to this version.", code="seal-file-unknown"
+            f"{e.given.strangers[0]} does not belong to this version.", code="seal-file-unknown"
         )
-    manifest = read_manifest(e.output.manifest)
+    manifest = read_manifest(e.run.output.manifest)
     for file in manifest.files:
-        found = e.sealed.get(file.stored_as)
+        found = e.given.sealed.get(file.stored_as)
         if found is None:
             raise SealBrokenError(f"{file.stored_as} is missing.", code="seal-file-missing")
         if (found.size, found.sha256) != (file.sealed_size, file.sha256):
             raise SealBrokenError(f"{file.stored_as} was changed.")
-    if more := sorted(e.sealed.keys() - {file.stored_as for file in manifest.files}):
+    if more := sorted(e.given.sealed.keys() - {file.stored_as for file in manifest.files}):
         raise SealBrokenError(f"{more[0]} is not in the manifest.", code="seal-file-unknown")
     return f"{len(manifest.files)} sealed files"
 
 
 def check_record(e: Evidence) -> str:
     """The record is signed by the kernel that held the seat, and meant for this ledger."""
-    require_one_signature(e.record_envelope, "The record")
-    seat = e.require_kernel(e.record.kernel, e.seat.person, e.run_index)
-    verify(e.record_envelope, seat.kernel_key)
-    if e.record.origin != e.genesis.origin:
+    require_one_signature(e.run.record_envelope, "The record")
+    seat = e.require_kernel(e.run.record.kernel, e.seat.person, e.run.index)
+    verify(e.run.record_envelope, seat.kernel_key)
+    if e.run.record.origin != e.run.genesis.origin:
         raise LedgerError("The record is meant for another ledger.")
-    return f"{len(e.record.cells)} cells, {sum(one.steps for one in e.record.steps)} steps"
+    return f"{len(e.run.record.cells)} cells, {sum(one.steps for one in e.run.record.steps)} steps"
 
 
 def check_observation(e: Evidence) -> str:
     """The observation is signed by the person, and is of this record and kernel."""
-    if e.observation is None or e.observation_envelope is None:
+    if e.run.observation is None or e.run.observation_envelope is None:
         return "nobody watched from outside; the statement says so"
-    require_one_signature(e.observation_envelope, "The observation")
-    e.require_signer(e.observation_envelope, e.observation.person, e.run_index)
+    require_one_signature(e.run.observation_envelope, "The observation")
+    e.require_signer(e.run.observation_envelope, e.run.observation.person, e.run.index)
     said = (
-        e.observation.origin,
-        e.observation.person,
-        e.observation.run,
-        e.observation.kernel,
-        e.observation.isolation,
-        e.observation.record_sha256,
+        e.run.observation.origin,
+        e.run.observation.person,
+        e.run.observation.run,
+        e.run.observation.kernel,
+        e.run.observation.isolation,
+        e.run.observation.record_sha256,
     )
     if said != (
-        e.genesis.origin,
+        e.run.genesis.origin,
         e.seat.person,
-        e.record.run,
-        e.record.kernel,
+        e.run.record.run,
+        e.run.record.kernel,
         e.seat.isolation,
-        payload_sha256(e.record_envelope),
+        payload_sha256(e.run.record_envelope),
     ):
         raise LedgerError("The observation is of another run.", code="observation-differs")
-    return f"{len(e.observation.cells)} cells seen from outside"
+    return f"{len(e.run.observation.cells)} cells seen from outside"
 
 
 def check_differences(e: Evidence) -> str:
     """What the observers disagree about is worked out again, not taken over."""
     releases = [
         (entry.index, body)
-        for entry, body in e.chain.releases(e.record.kernel, e.output_entry.index)
+        for entry, body in e.run.chain.releases(e.run.record.kernel, e.run.output_entry.index)
     ]
-    e.differences = compare(e.record, e.observation, releases)
+    e.differences = compare(e.run.record, e.run.observation, releases)
     if not e.differences:
         return "the observers agree"
     kinds = ", ".join(sorted({one.kind for one in e.differences}))
@@ -145,8 +145,8 @@ def check_differences(e: Evidence) -> str:
 
 def check_run_entry(e: Evidence) -> str:
     """The ledger's entry about the run says the same as the signed parts of the bundle."""
-    _, body = e.chain.run(e.record.run)
-    observation = e.observation_envelope
+    _, body = e.run.chain.run(e.run.record.run)
+    observation = e.run.observation_envelope
     said = (
         body.kernel,
         body.seal_ids,
@@ -156,31 +156,33 @@ def check_run_entry(e: Evidence) -> str:
         body.statement_sha256,
     )
     if said != (
-        e.record.kernel,
-        (e.output.seal_id,),
-        payload_sha256(e.record_envelope),
+        e.run.record.kernel,
+        (e.run.output.seal_id,),
+        payload_sha256(e.run.record_envelope),
         None if observation is None else payload_sha256(observation),
         len(e.differences),
         payload_sha256(e.bundle.statement),
     ):
         raise LedgerError("The entry about the run says something else.", code="run-differs")
-    if body.grant is not None and body.grant not in e.chain.grants(e.record):
+    if body.grant is not None and body.grant not in e.run.chain.grants(e.run.record):
         raise LedgerError("The entry about the run names another grant.", code="run-differs")
-    return f"{body.run} is entry {e.run_index}"
+    return f"{body.run} is entry {e.run.index}"
 
 
 def check_statement_signature(e: Evidence) -> str:
     """The statement is signed by the broker of the genesis."""
     require_one_signature(e.bundle.statement, "The statement")
-    verify(e.bundle.statement, e.genesis.broker_key)
-    return f"signed by the broker of {e.genesis.origin}"
+    verify(e.bundle.statement, e.run.genesis.broker_key)
+    return f"signed by the broker of {e.run.genesis.origin}"
 
 
 def check_statement(e: Evidence) -> str:
     """The statement says what follows from the entries, and nothing else: it is made again."""
     if e.bundle.statement.payload_type != STATEMENT_TYPE:
         raise SignatureError("The statement is not signed as an in-toto statement.")
-    again = make_statement(e.chain, e.record_envelope, e.observation_envelope, e.differences)
+    again = make_statement(
+        e.run.chain, e.run.record_envelope, e.run.observation_envelope, e.differences
+    )
     if canonical(again) != e.bundle.statement.payload:
         raise LedgerError("The statement says something else than the entries.")
     return "it says what the entries say"
@@ -188,9 +190,9 @@ def check_statement(e: Evidence) -> str:
 
 def check_model_signature(e: Evidence) -> str:
     """The OpenSSF model signature is over these sealed files, by the broker's key."""
-    e.bundle.model_signature.verify(e.output.manifest, e.genesis.model_key)
-    if e.model_signature is None:
+    e.bundle.model_signature.verify(e.run.output.manifest, e.run.genesis.model_key)
+    if e.given.model_signature is None:
         return f"signed by the broker's model key; there is no {SIGNATURE_FILE} here"
-    if e.model_signature != canonical(e.bundle.model_signature):
+    if e.given.model_signature != canonical(e.bundle.model_signature):
         raise SignatureError(f"The file {SIGNATURE_FILE} is not the signature of the bundle.")
     return "signed by the broker's model key"

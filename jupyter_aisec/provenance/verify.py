@@ -43,11 +43,19 @@ from jupyter_aisec.ledger.trust import Trust, trust_of
 from jupyter_aisec.provenance import grant_checks, run_checks
 from jupyter_aisec.provenance.bundle import parse_bundle
 from jupyter_aisec.provenance.chain import Chain
-from jupyter_aisec.provenance.evidence import Check, Evidence, Report, SealedBytes
-from jupyter_aisec.provenance.facts import Observation, Record
+from jupyter_aisec.provenance.evidence import (
+    Check,
+    Evidence,
+    Given,
+    Report,
+    Run,
+    SealedBytes,
+    read_run,
+)
+from jupyter_aisec.provenance.facts import Record
 from jupyter_aisec.provenance.roster import directory_of, policies_of, require_admins
 
-__all__ = ["CHECKS", "examine", "read_run", "run_checks_before_signing", "verify_bundle"]
+__all__ = ["CHECKS", "Examined", "examine", "run_checks_before_signing", "verify_bundle"]
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -72,27 +80,28 @@ def verify_bundle(
     holds the signature either way.
     Nothing is raised for what is wrong with the bundle or the files: the report has it.
     """
-    return examine(bundle, trust, manifest, sealed, model_signature)[0]
+    given = Given(
+        bundle=bundle,
+        trust=trust,
+        manifest=manifest,
+        sealed=sealed,
+        model_signature=model_signature,
+    )
+    return examine(given).report
 
 
-def examine(
-    bundle: bytes,
-    trust: Trust,
-    manifest: bytes,
-    sealed: Mapping[str, SealedBytes],
-    model_signature: bytes | None = None,
-    strangers: Sequence[str] = (),
-) -> tuple[Report, Evidence]:
-    """The same, with what the checks established.
+class Examined(msgspec.Struct, frozen=True):
+    """The report on a bundle, and the run it is of: None where that cannot be read."""
 
-    ``strangers`` names what else lies beside the manifest; anything fails the sealed files.
-    """
-    evidence = Evidence()
-    evidence.strangers = tuple(strangers)
-    evidence.data, evidence.trust = bundle, trust
-    evidence.manifest, evidence.sealed = manifest, sealed
-    evidence.model_signature = model_signature
-    return _run(evidence, CHECKS), evidence
+    report: Report
+    run: Run | None
+
+
+def examine(given: Given) -> Examined:
+    """The same, with the run; anything among the ``strangers`` fails the sealed files."""
+    evidence = Evidence.of(given)
+    report = _run(evidence, CHECKS)
+    return Examined(report, evidence.run if report.checks[0].ok else None)
 
 
 def run_checks_before_signing(evidence: Evidence) -> Report:
@@ -120,35 +129,22 @@ def _run(evidence: Evidence, steps: Sequence[Step]) -> Report:
 
 
 def _check_bundle(e: Evidence) -> str:
-    e.bundle = parse_bundle(e.data)
-    e.chain = Chain(one.entry for one in e.bundle.entries)
-    e.record_envelope, e.observation_envelope = e.bundle.record, e.bundle.observation
-    read_run(e)
-    run_entry, _ = e.chain.run(e.record.run)
-    e.run_index = run_entry.index
-    return f"{len(e.bundle.entries)} entries, {len(e.data):,} bytes"
-
-
-def read_run(e: Evidence) -> None:
-    """Read record and observation, and find what was sealed; raises an error of the family."""
-    e.record = e.record_envelope.read(Record, Record.payload_type, "The record")
-    e.observation = (
-        None
-        if e.observation_envelope is None
-        else e.observation_envelope.read(Observation, Observation.payload_type, "The observation")
-    )
-    _, e.genesis = e.chain.genesis
-    e.output_entry, e.output = e.chain.sealed(e.record.output.seal_id)
+    e.bundle = parse_bundle(e.given.bundle)
+    chain = Chain(one.entry for one in e.bundle.entries)
+    run = e.bundle.record.read(Record, Record.payload_type, "The record").run
+    recorded, _ = chain.run(run)
+    e.run = read_run(chain, e.bundle.record, e.bundle.observation, recorded.index)
+    return f"{len(e.bundle.entries)} entries, {len(e.given.bundle):,} bytes"
 
 
 def _check_checkpoint(e: Evidence) -> str:
-    e.checkpoint = open_checkpoint(e.bundle.checkpoint, e.trust.log_key)
+    e.checkpoint = open_checkpoint(e.bundle.checkpoint, e.given.trust.log_key)
     if e.bundle.checkpoint.rpartition("\n\n")[2].count("\n") != 1:
         raise SignatureError(
             "The ledger checkpoint carries signatures that nothing here checks.",
             code="checkpoint-cosigned",
         )
-    if e.checkpoint.origin != e.trust.origin:
+    if e.checkpoint.origin != e.given.trust.origin:
         raise LedgerError(f"The ledger checkpoint is of {e.checkpoint.origin[:80]!r}.")
     return f"{e.checkpoint.origin}, {e.checkpoint.size} entries"
 
@@ -166,20 +162,20 @@ def _check_entries(e: Evidence) -> str:
 
 
 def _check_genesis(e: Evidence) -> str:
-    entry, _ = e.chain.genesis
-    if trust_of(entry) != e.trust:
+    entry, _ = e.run.chain.genesis
+    if trust_of(entry) != e.given.trust:
         raise LedgerError("The ledger does not begin with the genesis that the trust file pins.")
     return f"genesis {entry.leaf_hash.hex()[:16]}…"
 
 
 def _check_people(e: Evidence) -> str:
-    e.directory = directory_of(e.chain)
+    e.directory = directory_of(e.run.chain)
     return ", ".join(person.name for person in e.directory.people)
 
 
 def _check_policy(e: Evidence) -> str:
-    e.policies = policies_of(e.chain, e.directory)
-    require_admins(e.chain, e.directory, e.policies)
+    e.policies = policies_of(e.run.chain, e.directory)
+    require_admins(e.run.chain, e.directory, e.policies)
     return f"{len(e.policies.policies)} policies, the first from the genesis"
 
 

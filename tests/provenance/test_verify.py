@@ -27,6 +27,7 @@ from jupyter_aisec.provenance import (
     verify_bundle,
 )
 from jupyter_aisec.provenance.bundle import SeenCheckpoint
+from jupyter_aisec.provenance.evidence import Given
 from jupyter_aisec.provenance.statement import STATEMENT_TYPE
 from jupyter_aisec.provenance.verify import CHECKS, examine
 from tests.effort import examples
@@ -327,11 +328,11 @@ def test_another_observation_is_noticed(
 
 def test_whatever_else_lies_there_fails_the_sealed_files(walked: Walked) -> None:
     world, seal_id = walked.world, walked.seal_id
-    report, _ = examine(
-        walked.bundle,
-        world.trust,
-        world.manifest_file(seal_id),
-        world.sealed_files(seal_id),
+    given = Given(
+        bundle=walked.bundle,
+        trust=world.trust,
+        manifest=world.manifest_file(seal_id),
+        sealed=world.sealed_files(seal_id),
         strangers=("model.safetensors",),
     )
-    assert first_failed(report) == "sealed files"
+    assert first_failed(examine(given).report) == "sealed files"
