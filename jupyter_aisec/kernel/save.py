@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from jupyter_aisec.errors import UsageError
 from jupyter_aisec.ids import new_id
 from jupyter_aisec.kernel.load import folder_of
 from jupyter_aisec.kernel.values import sources_of
@@ -36,8 +37,13 @@ __all__ = ["save", "save_as", "save_scratch"]
 
 
 def save_as(face: Face, command: SaveCommand) -> None:
-    """One ``%save_secure`` line: the expression is the notebook's own Python."""
-    value = eval(command.expression, face.shell.user_global_ns, face.shell.user_ns)  # noqa: S307
+    """One ``%save_secure`` line: the expression is the notebook's own Python.
+
+    Or it is ``$AISEC_SCRATCH``, or a file or folder in there, spelled as in a shell.
+    """
+    value = _in_scratch(command.expression)
+    if value is None:
+        value = eval(command.expression, face.shell.user_global_ns, face.shell.user_ns)  # noqa: S307
     seal_id = save(face, value, command.artifact, labels=command.labels)
     print(f"Sealed {command.artifact} as {seal_id}; %provenance shows its run.")  # noqa: T201
 
@@ -46,6 +52,21 @@ def save(face: Face, value: Any, artifact: str, *, labels: Sequence[str] = ()) -
     """Seals ``value`` and records the run that made it; returns the seal id."""
     sources, media = sources_of(value)
     return _seal(face, artifact, sources, media, labels)
+
+
+def _in_scratch(expression: str) -> Path | None:
+    """The place in the scratch folder that an expression spells; None for one of Python."""
+    place = Path(expression)
+    if place.parts[:1] != ("$AISEC_SCRATCH",):
+        return None
+    scratch = os.environ.get("AISEC_SCRATCH")
+    if not scratch:
+        raise UsageError(
+            "There is no $AISEC_SCRATCH here: the secure kernel has one.",
+            next='Use the "Python 3 (secure)" kernel; or save what a Path of yours names.',
+            code="scratch-missing",
+        )
+    return Path(scratch, *place.parts[1:])
 
 
 def save_scratch(face: Face) -> str | None:

@@ -178,3 +178,28 @@ def test_scratch_is_sealed_as_a_result_and_emptied(opened, tmp_path, monkeypatch
     assert not list(scratch.iterdir())
     saved = [a for a in opened.world.researcher.artifacts() if a.seal_id == seal_id]
     assert saved[0].artifact.startswith("results/scratch-")
+
+
+def test_scratch_is_sealed_on_demand_and_stays(opened, tmp_path, monkeypatch):
+    scratch = tmp_path / "scratch"
+    (scratch / "plots").mkdir(parents=True)
+    (scratch / "plots" / "loss.svg").write_text("<svg/>")
+    (scratch / "log").write_text("x")
+    monkeypatch.setenv("AISEC_SCRATCH", str(scratch))
+    for expression, names in (
+        ("$AISEC_SCRATCH", ["log", "plots/loss.svg"]),
+        ("$AISEC_SCRATCH/plots", ["loss.svg"]),
+        ("$AISEC_SCRATCH/log", ["log"]),
+    ):
+        run(opened, f"%save_secure {expression} as results/on-demand")
+        manifest = read_manifest(opened.world.researcher.artifact("results/on-demand").manifest)
+        assert [file.name for file in manifest.files] == names
+        assert manifest.labels == ("secret",)
+    assert (scratch / "log").exists()
+
+
+def test_scratch_that_is_not_there(opened, monkeypatch, capsys):
+    monkeypatch.delenv("AISEC_SCRATCH", raising=False)
+    result = opened.shell.run_cell("%save_secure $AISEC_SCRATCH/log as results/on-demand")
+    assert not result.success
+    assert "(scratch-missing)" in capsys.readouterr().out

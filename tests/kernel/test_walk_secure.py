@@ -297,6 +297,18 @@ def test_returning_wipes_and_the_kernel_lives_on(world, secure):
     assert secure.manager.is_alive()
 
 
+def test_scratch_is_sealed_on_demand(world, secure):
+    ask_and_load(world, secure)
+    plots = "os.environ['AISEC_SCRATCH'] + '/plots'"
+    secure.run(f"import os; os.mkdir({plots}); open({plots} + '/loss', 'w').write('falling')").ok()
+    secure.run("%save_secure $AISEC_SCRATCH/plots as results/plots").ok()
+    assert "loss" in secure.run(f"print(os.listdir({plots}))").ok().text
+    secure.run('%grant request results/plots --for 1h --reason "look again"').ok()
+    world.approve_next()
+    opened = "import jupyter_aisec; print(jupyter_aisec.open('results/plots/loss').read())"
+    assert "falling" in secure.run(opened).ok().text
+
+
 def test_scratch_is_sealed_when_the_kernel_ends(world, secure):
     ask_and_load(world, secure)
     secure.run("import os; open(os.environ['AISEC_SCRATCH'] + '/plot', 'w').write('x')").ok()
