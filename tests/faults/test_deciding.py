@@ -194,6 +194,7 @@ def test_too_much_waits(
     row: Row, researching: Person, artifact: str, broker: RunningBroker
 ) -> None:
     """Nothing is asked where nobody could wait for the answer."""
+    ok(researching.run("login"))  # a session of its own: notebooks have streams too
     waiting = [broker.client("researcher").events() for _ in range(PER_SESSION)]
     ask = ("grant", "request", artifact, "--for", "1h", "--reason", "r", "--wait")
     met = researching.meets(row, *ask)

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import safetensors.torch
-import torch
 
 from jupyter_aisec.grants.policy import DEFAULT_POLICY_TEXT
 from tests.conftest import RunningBroker
 from tests.faults.clocks import exported
-from tests.faults.person import Met, Notebook, Person, grant_in, ok
+from tests.faults.person import Met, Person, ok
 from tests.faults.table import Row
 from tests.faults.test_at_the_broker import starts
 
@@ -252,6 +250,12 @@ def test_not_their_role(row: Row, approving: Person, newcomer: Callable[[str], P
     ok(approving.run("audit", "verify"))
 
 
+def test_entry_unknown(row: Row, approving: Person) -> None:
+    met = approving.meets(row, "audit", "export", "--proof", "999999")
+    assert "genesis" in met.follow(approving)
+    ok(approving.run("audit", "export", "--proof", "0"))
+
+
 # -- asking and deciding
 
 
@@ -442,92 +446,3 @@ def read(person: Person, artifact: str, trust: str) -> None:
     """The trust file is good: what is said next is about the artifact."""
     done = person.run("verify", artifact, "--trust", trust, "--json")
     assert msgspec.json.decode(done.stderr.splitlines()[-1])["code"] == "bundle-missing"
-
-
-# -- in a notebook
-
-
-def test_used_after_its_end(row: Row, notebook: Notebook, approving: Person, artifact: str) -> None:
-    ask = notebook.cell(f"%grant request {artifact} --for 1h --reason fault")
-    ok(approving.run("grant", "approve", grant_in(ask), "--yes"))
-    notebook.cell("import jupyter_aisec")
-    opened = f"file = jupyter_aisec.open('{artifact}/x.csv')"
-    notebook.cell(opened)
-    notebook.cell(f"%grant return {grant_in(ask)}")
-    met = notebook.opens_nothing(row, "file.read()")
-    again = notebook.cell(*met.commands(NAME=artifact, TEXT="again"))
-    ok(approving.run("grant", "approve", grant_in(again), "--yes"))
-    notebook.cell(opened)
-    notebook.cell("assert file.read() == b'x\\n1\\n'")
-
-
-@pytest.fixture
-def opened(notebook: Notebook, approving: Person, artifact: str) -> Notebook:
-    """The notebook, with a grant for the artifact."""
-    ask = notebook.cell(f"%grant request {artifact} --for 1h --reason fault")
-    ok(approving.run("grant", "approve", grant_in(ask), "--yes"))
-    notebook.cell(f"%load_secure {artifact} as frame")
-    return notebook
-
-
-def test_magic_misspelt(row: Row, opened: Notebook, artifact: str) -> None:
-    met = opened.meets(row, f"%load_secure {artifact}")
-    assert met.holes["USAGE"].startswith("load_secure")
-    opened.cell(f"%load_secure {artifact} as frame")
-
-
-def test_column_unknown(row: Row, opened: Notebook, artifact: str) -> None:
-    met = opened.opens_nothing(row, f"%load_secure {artifact} as column --columns y")
-    opened.cell(f"%load_secure {artifact} as column --columns {met.holes['COLUMNS']}")
-
-
-def test_no_table(row: Row, notebook: Notebook, approving: Person) -> None:
-    name = "dataset/no-table"
-    notebook.person.broker.client("researcher").seal(name, {"notes.txt": b"text"})
-    ask = notebook.cell(f"%grant request {name} --for 1h --reason fault")
-    ok(approving.run("grant", "approve", grant_in(ask), "--yes"))
-    met = notebook.opens_nothing(row, f"%load_secure {name} as frame --format pandas")
-    notebook.cell("import jupyter_aisec")
-    notebook.cell(f"assert jupyter_aisec.open('{name}/{met.holes['FILES']}').read() == b'text'")
-
-
-def test_table_malformed(row: Row, notebook: Notebook, approving: Person) -> None:
-    name, researcher = "dataset/table-malformed", notebook.person.broker.client("researcher")
-    researcher.seal(name, {"x.parquet": b"x\n1\n"})
-    ask = notebook.cell(f"%grant request {name} --for 1h --reason fault")
-    ok(approving.run("grant", "approve", grant_in(ask), "--yes"))
-    notebook.opens_nothing(row, f"%load_secure {name} as frame")
-    researcher.seal(name, {"x.csv": b"x\n1\n"})
-    notebook.cell(f"%load_secure {name} as frame")
-
-
-def test_model_missing(row: Row, notebook: Notebook, approving: Person, tmp_path: Path) -> None:
-    name = "weights/model-missing"
-    content = safetensors.torch.save({"weight": torch.ones(1, 2), "bias": torch.ones(1)})
-    notebook.person.broker.client("researcher").seal(name, {"model.safetensors": content})
-    ask = notebook.cell(f"%grant request {name} --for 1h --reason fault")
-    ok(approving.run("grant", "approve", grant_in(ask), "--yes"))
-    load = f"%load_secure {name} as state --into model"
-    notebook.meets(row, load)
-    notebook.cell("import torch; model = torch.nn.Linear(2, 1)")
-    notebook.cell(load)
-    notebook.cell("assert model.bias.item() == 1")
-
-
-def test_value_unsupported(row: Row, opened: Notebook) -> None:
-    opened.cell("result = object()")
-    opened.meets(row, "%save_secure result as results/value-unsupported")
-    opened.cell("result = b'bytes'")
-    opened.cell("%save_secure result as results/value-unsupported")
-
-
-def test_file_unknown(row: Row, opened: Notebook, artifact: str) -> None:
-    opened.cell("import jupyter_aisec")
-    met = opened.opens_nothing(row, f"jupyter_aisec.open('{artifact}/y.csv')")
-    opened.cell(f"jupyter_aisec.open('{artifact}/{met.holes['FILES']}').read()")
-
-
-def test_written_to_an_artifact(row: Row, opened: Notebook, artifact: str) -> None:
-    opened.cell("import fsspec")
-    opened.opens_nothing(row, f"fsspec.open('aisec://{artifact}/x.csv', 'wb').open()")
-    opened.cell("%save_secure frame as results/written")
