@@ -16,6 +16,7 @@ from jupyter_aisec.errors import (
 )
 from jupyter_aisec.grants import Refusal, explain_request, names, propose_enrolment, propose_request
 from jupyter_aisec.grants.statements import Request
+from jupyter_aisec.grants.view import Explained, explained
 from jupyter_aisec.people.dsse import sign, sign_again
 from jupyter_aisec.times import format_time
 from tests.grants.world import KEYS, START, policy, refused, sha256, stocked, ulid
@@ -177,7 +178,10 @@ def test_a_dry_run_says_the_terms_or_the_refusal() -> None:
     found = explain_request(world.state, asked, world.now)
     assert found == propose_request(world.state, envelope, world.now).terms
     world.apply_policy(policy(rule={"requesters": ("person:nobody",)}))
-    assert isinstance(explain_request(world.state, asked, world.now), Refusal)
+    refused = explain_request(world.state, asked, world.now)
+    assert isinstance(refused, Refusal)
+    assert explained(found) == Explained(terms=found, refusal=None)
+    assert explained(refused) == Explained(terms=None, refusal=refused)
 
 
 def test_a_person_without_a_key_is_not_counted_as_an_approver() -> None:
