@@ -15,7 +15,7 @@ from jupyter_aisec.client.countersign import missing, read_unsent, send, signers
 from jupyter_aisec.errors import UsageError
 from jupyter_aisec.grants.statements import Enrolment
 
-__all__ = ["Out", "countersign", "keep", "send_or_keep"]
+__all__ = ["Out", "countersign", "keep", "others_first", "send_or_keep"]
 
 Out = Annotated[
     Path | None, typer.Option("--out", help="The file for whoever signs next, if somebody must.")
@@ -66,6 +66,12 @@ def send_or_keep(client: PersonClient, unsent: Unsent, file: Path) -> int:
     else:
         send(client, unsent)
     return left
+
+
+def others_first(what: str, left: int, file: Path, group: str) -> str:
+    """That ``what`` is not so before ``left`` others signed ``file``, and how they do it."""
+    others = "another admin" if left == 1 else f"{left} more admins"
+    return f"{what} yet: {others} must sign {file} with\n\n  aisec {group} countersign {file}"
 
 
 def keep(unsent: Unsent, file: Path, *, again: bool = False) -> None:

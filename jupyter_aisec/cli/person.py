@@ -7,7 +7,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from jupyter_aisec.cli.countersign import Out, countersign, send_or_keep
+from jupyter_aisec.cli.countersign import Out, countersign, others_first, send_or_keep
 from jupyter_aisec.cli.help import Commands
 from jupyter_aisec.cli.output import Json, confirm, emit, table
 from jupyter_aisec.client import PersonClient
@@ -39,9 +39,8 @@ def add(
     human = f"{name} was added. Give them this one-time token, not in public:\n\n{login}"
     if left:
         human = (
-            f"{name} is not added yet: {_admins(left)} must sign {file} with\n\n"
-            f"  aisec person countersign {file}\n\n"
-            f"Then, and not before, {name} can use this one-time token:\n\n{login}"
+            others_first(f"{name} is not added", left, file, "person")
+            + f"\n\nThen, and not before, {name} can use this one-time token:\n\n{login}"
         )
     data = {"person": name, "roles": role, "token": token, "signatures_missing": left}
     emit(data | {"file": str(file) if left else None}, json, human)
@@ -78,16 +77,9 @@ def remove(
     left = send_or_keep(client, prepare_removal(client, name), file)
     human = f"{name} was removed."
     if left:
-        human = (
-            f"{name} is not removed yet: {_admins(left)} must sign {file} with\n\n"
-            f"  aisec person countersign {file}"
-        )
+        human = others_first(f"{name} is not removed", left, file, "person")
     data = {"person": name, "removed": not left, "signatures_missing": left}
     emit(data | {"file": str(file) if left else None}, json, human)
-
-
-def _admins(number: int) -> str:
-    return "another admin" if number == 1 else f"{number} more admins"
 
 
 def as_role(text: str) -> Role:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from jupyter_aisec.cli.countersign import Out, countersign, send_or_keep
+from jupyter_aisec.cli.countersign import Out, countersign, others_first, send_or_keep
 from jupyter_aisec.cli.explain import show_explained
 from jupyter_aisec.cli.help import Commands
 from jupyter_aisec.cli.output import Json, confirm, emit, safe
@@ -67,10 +67,7 @@ def apply(
     left = send_or_keep(client, prepare_policy(client, text), kept)
     human = "The policy is in force."
     if left:
-        human = (
-            f"The policy is not in force yet: {left} more must sign {kept} with\n\n"
-            f"  aisec policy countersign {kept}"
-        )
+        human = others_first("The policy is not in force", left, kept, "policy")
     data = {"applied": not left, "signatures_missing": left, "file": str(kept) if left else None}
     emit(data, json, human)
 
