@@ -60,12 +60,13 @@ build: $(DONE)/dev $(DONE)/labextension ## Wheel and sdist in dist/
 	$(PY) -m build --no-isolation
 
 lock: $(DONE)/dev ## Resolve the locks of requirements/ anew
-	$(PIP) install -qq uv
-	$(VENV)/bin/uv pip compile $(LOCK) --extra dev --group build -o requirements/dev.txt
-	$(VENV)/bin/uv pip compile $(LOCK) --extra demo --group build -c requirements/dev.txt \
+	$(PIP) install -qq --require-hashes -r requirements/lock.txt
+	$(COMPILE) pyproject.toml --extra dev --group build -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra demo --group build -c requirements/dev.txt \
 		-o requirements/demo.txt
-LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--no-emit-find-links --no-annotate --custom-compile-command 'make lock' pyproject.toml
+	$(COMPILE) --group lock -o requirements/lock.txt
+COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock'
 
 clean: ## Remove what was built (the environment too)
 	rm -rf $(DONE) $(VENV) dist labextension/node_modules labextension/lib \
