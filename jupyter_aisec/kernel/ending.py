@@ -40,13 +40,14 @@ def end_grant(
     keep: Callable[[], None],
     interrupt: bool = True,
     stop_seconds: float = STOP_SECONDS,
+    held: Callable[[], bool] = lambda: False,
 ) -> None:
     """Ends everything open under ``grant``.
 
     ``keep`` seals what policy keeps (the scratch folder) before anything is wiped. With
     ``interrupt``, from a background thread, the running cell is stopped first; one that does
     not stop in ``stop_seconds``, or leaves processes that do not end, takes the whole process
-    with it.
+    with it. ``held`` tells of a cell that waits for this end: it does not run yet.
     """
     ending = [opened for opened in session.opened if opened.grant == grant]
     ending = [opened for opened in ending if not _passed_on(session, opened, grant)]
@@ -55,7 +56,7 @@ def end_grant(
         if interrupt:
             if session.recorder.steps.total:
                 session.recorder.cut_short(f"the grant ended ({why})")
-            stopped = _interrupt(session, stop_seconds)
+            stopped = _interrupt(lambda: _busy(session) and not held(), stop_seconds)
         try:
             keep()
         except AisecError as error:
@@ -78,11 +79,13 @@ def _passed_on(session: KernelSession, opened: Opened, ended: str) -> bool:
 
     Its keys are asked for anew, so that this is logged like any release.
     """
+    from jupyter_aisec.kernel.covers import covers
+
     for other in list(session.bound):
         view = session.views.get(other)
         if other == ended or other in session.closed or view is None:
             continue
-        if view.state == "active" and opened.artifact in view.artifacts:
+        if view.state == "active" and covers(view, opened.artifact, opened.version):
             try:
                 release = session.client.keys(other, opened.artifact, version=opened.version)
             except AisecError:
@@ -93,17 +96,17 @@ def _passed_on(session: KernelSession, opened: Opened, ended: str) -> bool:
     return False
 
 
-def _interrupt(session: KernelSession, seconds: float) -> bool:
+def _interrupt(busy: Callable[[], bool], seconds: float) -> bool:
     """Interrupts what runs in the main thread until nothing does; False if time ran out."""
     deadline = time.monotonic() + seconds
     main = threading.main_thread().ident
-    while _busy(session):
+    while busy():
         if time.monotonic() > deadline:
             return False
         # A cell that ignores the signal is not interrupted, and so does not stop in time.
         if main is not None and callable(signal.getsignal(signal.SIGINT)):
             signal.pthread_kill(main, signal.SIGINT)
-        _until_idle(session)
+        _until_idle(busy)
     return True
 
 
@@ -114,10 +117,10 @@ def _busy(session: KernelSession) -> bool:
     return session.recorder.cells.running or handled
 
 
-def _until_idle(session: KernelSession) -> None:
+def _until_idle(busy: Callable[[], bool]) -> None:
     """Waits for the cell to stop, but not for long."""
     until = time.monotonic() + _AGAIN_SECONDS
-    while _busy(session) and time.monotonic() < until:
+    while busy() and time.monotonic() < until:
         time.sleep(0.01)
 
 

@@ -22,6 +22,7 @@ def load(shell: Any) -> None:
     if face._face is not None:
         return
     made = face.Face(shell)
+    made.gate.install(shell)  # first: what it holds does not run yet
     made.recorder.install(shell)
     shell.register_magics(AisecMagics(shell, made))
     explain.install(shell)
@@ -37,6 +38,7 @@ def unload(shell: Any) -> None:
         return
     made.stop()
     made.recorder.remove(shell)
+    made.gate.remove(shell)
     explain.remove(shell)
     comm.unregister(shell)
     for name in ("grant", "load_secure", "save_secure", "open_outputs", "provenance"):

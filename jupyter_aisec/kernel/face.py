@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import sys
 import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from jupyter_aisec.errors import RefusedError, UsageError
 from jupyter_aisec.kernel.card import Card
 from jupyter_aisec.kernel.ending import end_grant
+from jupyter_aisec.kernel.gate import Gate
 from jupyter_aisec.kernel.lease import LeaseThread
 from jupyter_aisec.record import Recorder
 
@@ -30,6 +32,7 @@ class Face:
     def __init__(self, shell: Any) -> None:
         self.shell = shell
         self.recorder = Recorder()
+        self.gate = Gate()
         self._session: KernelSession | None = None
         self._making = threading.Lock()
         self._opening = threading.Lock()
@@ -132,14 +135,17 @@ class Face:
         self._show(self.session.views[grant])
 
     def _end(self, grant: str, why: str, interrupt: bool = True) -> None:
-        end_grant(
-            self.session,
-            grant,
-            why,
-            user_ns=self.shell.user_ns,
-            keep=self._keep_scratch,
-            interrupt=interrupt,
-        )
+        # The cell that returns a grant goes on, and no other begins meanwhile anyway.
+        with self.gate.closed() if interrupt else nullcontext():
+            end_grant(
+                self.session,
+                grant,
+                why,
+                user_ns=self.shell.user_ns,
+                keep=self._keep_scratch,
+                interrupt=interrupt,
+                held=lambda: self.gate.holding,
+            )
         lost = "The lease was lost. " if why == "lease-lost" else ""  # the grant may go on
         self._warn(
             grant,

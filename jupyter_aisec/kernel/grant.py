@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jupyter_aisec.errors import RefusedError, UsageError
+from jupyter_aisec.grants.names import split_reference
 from jupyter_aisec.ids import is_id
 from jupyter_aisec.kernel.card import render_text
 
@@ -39,7 +40,7 @@ def run_grant(face: Face, command: GrantCommand) -> None:
         case "request":
             view = request(face, command.names, command.seconds, command.reason)
             if command.wait:
-                face.session.await_grant(view.artifacts[0], wait=True)
+                face.session.await_grant(*split_reference(view.artifacts[0]), wait=True)
         case "list":
             _list(face, pending=command.pending)
         case "show":

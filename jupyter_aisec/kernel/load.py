@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from jupyter_aisec.errors import MalformedError, UsageError
+from jupyter_aisec.grants.names import split_reference
 from jupyter_aisec.kernel.commands import FORMATS
 from jupyter_aisec.kernel.progress import Bar
 from jupyter_aisec.kernel.session import Opened, Released
@@ -124,7 +125,8 @@ def _open(
     face: Face, artifact: str, *, version: int | None, wait: bool
 ) -> tuple[OpenArtifact, Opened]:
     session = face.session
-    released = session.release(artifact, version=version, wait=wait)
+    artifact, named = split_reference(artifact)
+    released = session.release(artifact, version=named if version is None else version, wait=wait)
     manifest = _checked_manifest(released, artifact)
     memory = Memory()
     folder = folder_of(session, artifact, manifest.seal_id, released.view.url)

@@ -18,6 +18,7 @@ import msgspec
 from jupyter_aisec.client.views import ArtifactView, GrantView, Lease
 from jupyter_aisec.errors import AisecError, ConflictError, NotFoundError, RefusedError
 from jupyter_aisec.grants.statements import Request
+from jupyter_aisec.kernel.covers import covers, newest_covered
 from jupyter_aisec.kernel.lease import boot_time
 from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.sealed.release import ReleaseKey
@@ -158,27 +159,26 @@ class KernelSession:
     def choose(self, artifact: str, version: int | None = None) -> GrantView | None:
         """The grant to open ``artifact`` under: of this seat, in the best state, the newest.
 
-        A grant for that ``version`` alone will do where one is given. A grant that another
-        seat has begun to use is that seat's.
+        One for that ``version`` where one is given, else for any. A grant that another seat
+        has begun to use is that seat's.
         """
-        covering = {artifact, f"{artifact}@{version}"}
         usable = [
             view
             for view in self.grants()
-            if covering & set(view.artifacts)
+            if covers(view, artifact, version)
             and view.state in _USABLE
             and view.id not in self.closed
             and self.is_ours(view)
         ]
         return min(usable, key=lambda view: _USABLE[view.state], default=None)
 
-    def await_grant(self, artifact: str, *, wait: bool) -> GrantView:
+    def await_grant(self, artifact: str, version: int | None = None, *, wait: bool) -> GrantView:
         """A grant that opens ``artifact``, once it is approved; interruptible by the user.
 
         Raises NotFoundError where nothing was asked for, ConflictError for one that is
         pending with ``wait`` false, RefusedError for one that ended meanwhile.
         """
-        view = self.choose(artifact)
+        view = self.choose(artifact, version)
         if view is None:
             raise NotFoundError(
                 f"No grant of this notebook lets it open {artifact}.",
@@ -228,10 +228,15 @@ class KernelSession:
         self.bound[view.id] = None
 
     def release(self, artifact: str, *, version: int | None = None, wait: bool = True) -> Released:
-        """The keys of an artifact version, logged before they come."""
-        grant = self.await_grant(artifact, wait=wait)
+        """The keys of an artifact version, logged before they come.
+
+        By default it is the newest version that the grant covers.
+        """
+        grant = self.await_grant(artifact, version, wait=wait)
         self.bind(grant)
         self.check_open(grant.id)
+        if version is None:
+            version = newest_covered(grant, artifact)
         view = self.client.artifact(artifact, version)
         return Released(view, self.client.keys(grant.id, artifact, version=view.version), grant.id)
 
