@@ -26,14 +26,17 @@
     └── VerificationError           a chain of custody with a failed check
 
 Each carries a stable ``code`` (kebab-case, one per fault: the row of the fault table in
-``docs/faults.md``), says *what* happened, and what to do *next*.
+``docs/faults.md``), says *what* happened, and what to do *next*; a program gets the same as
+a problem document (RFC 9457).
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from http import HTTPStatus
+from typing import Any, ClassVar
 
 __all__ = [
+    "PROBLEM_MEDIA_TYPE",
     "AisecError",
     "BrokerError",
     "BrokerFaultError",
@@ -58,6 +61,8 @@ __all__ = [
     "WrongKeyError",
 ]
 
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+
 
 class AisecError(Exception):
     """Something went wrong in a way we can explain.
@@ -77,6 +82,18 @@ class AisecError(Exception):
 
     def __str__(self) -> str:
         return f"{self.what} {self.next}".rstrip()
+
+    def problem(self, status: int | None = None) -> dict[str, Any]:
+        """The error as a problem document (RFC 9457); ``status`` where it is an HTTP answer."""
+        answer = {} if status is None else {"status": status}
+        return {
+            "type": f"urn:jupyter-aisec:error:{self.code}",
+            "title": type(self).__name__ if status is None else HTTPStatus(status).phrase,
+            **answer,
+            "detail": self.what,
+            "next": self.next,
+            "code": self.code,
+        }
 
 
 class UsageError(AisecError):

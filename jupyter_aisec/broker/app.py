@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 
 from jupyter_aisec import __version__
 from jupyter_aisec.broker.limits import BodyLimit
-from jupyter_aisec.broker.problems import MEDIA_TYPE, NoTraces, Problem, add_problem_handlers
+from jupyter_aisec.broker.problems import NoTraces, Problem, add_problem_handlers
 from jupyter_aisec.broker.routes import (
     artifacts,
     events,
@@ -26,6 +26,7 @@ from jupyter_aisec.broker.routes import (
     runs,
 )
 from jupyter_aisec.broker.service import Broker
+from jupyter_aisec.errors import PROBLEM_MEDIA_TYPE
 
 __all__ = ["make_app"]
 
@@ -86,7 +87,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             for operation in methods.values():
                 for status, response in operation["responses"].items():
                     if status >= "400":
-                        response["content"] = {MEDIA_TYPE: {"schema": _PROBLEM}}
+                        response["content"] = {PROBLEM_MEDIA_TYPE: {"schema": _PROBLEM}}
         app.openapi_schema = document
     return app.openapi_schema
 

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jupyter_aisec.errors import (
+    PROBLEM_MEDIA_TYPE,
     AisecError,
     ConflictError,
     IdentityError,
@@ -31,9 +32,8 @@ from jupyter_aisec.errors import (
     UsageError,
 )
 
-__all__ = ["MEDIA_TYPE", "NoTraces", "Problem", "add_problem_handlers", "problem", "problem_of"]
+__all__ = ["NoTraces", "Problem", "add_problem_handlers", "problem", "problem_of"]
 
-MEDIA_TYPE = "application/problem+json"
 _log = logging.getLogger(__name__)
 
 # The first class that fits decides.
@@ -89,19 +89,12 @@ def problem(
     next: str = "",
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
-    code = code or _CODES.get(status, "request-malformed")
+    error = AisecError(detail, next=next, code=code or _CODES.get(status, "request-malformed"))
     return JSONResponse(
-        {
-            "type": f"urn:jupyter-aisec:error:{code}",
-            "title": HTTPStatus(status).phrase,
-            "status": status,
-            "detail": detail,
-            "next": next,
-            "code": code,
-        },
+        error.problem(status),
         status,
         headers={"Cache-Control": "no-store", **(headers or {})},
-        media_type=MEDIA_TYPE,
+        media_type=PROBLEM_MEDIA_TYPE,
     )
 
 

@@ -145,14 +145,7 @@ def confirm(question: str, yes: bool) -> None:
 def show_error(error: AisecError, json: bool) -> None:
     """What happened and what to do next, on standard error; with ``json`` an RFC 9457 problem."""
     if json:
-        problem = {
-            "type": f"urn:jupyter-aisec:error:{error.code}",
-            "title": type(error).__name__,
-            "detail": error.what,
-            "next": error.next,
-            "code": error.code,
-        }
-        sys.stderr.write(as_json(problem) + "\n")
+        sys.stderr.write(as_json(error.problem()) + "\n")
         return
     sys.stderr.write(f"aisec: {safe(error.what)}\n")
     if error.next:

@@ -21,6 +21,7 @@ from requests.auth import AuthBase
 from urllib3.util import Retry
 
 from jupyter_aisec.errors import (
+    PROBLEM_MEDIA_TYPE,
     AisecError,
     BrokerFaultError,
     BrokerUnreachableError,
@@ -230,7 +231,7 @@ class Http:
         if 200 <= response.status_code < 300:
             return
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip()
-        if kind != "application/problem+json":
+        if kind != PROBLEM_MEDIA_TYPE:
             raise self._fault(f"status {response.status_code}")
         problem = self._json(self._content(response))
         raise _from_problem(problem if isinstance(problem, dict) else {}, response.status_code)

@@ -14,6 +14,8 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, RequestHandler
 
+from jupyter_aisec.errors import PROBLEM_MEDIA_TYPE, RefusedError
+
 __all__ = ["HttpRelay", "RefusalObserver"]
 
 RefusalObserver = Callable[[str, str], None]
@@ -30,20 +32,14 @@ class _Refused(RequestHandler):
 
     def prepare(self) -> None:
         self._on_refused(self.request.method or "", self.request.path)
-        self.set_status(403)
-        self.set_header("Content-Type", "application/problem+json")
-        self.finish(
-            json.dumps(
-                {
-                    "type": "urn:jupyter-aisec:error:relay-refused",
-                    "title": "Not a way out of the secure kernel.",
-                    "status": 403,
-                    "code": "relay-refused",
-                    "detail": f"The relay does not pass {self.request.method} {self.request.path}.",
-                    "next": "Ask an admin whether policy should name this host.",
-                }
-            )
+        refusal = RefusedError(
+            f"The relay does not pass {self.request.method} {self.request.path}.",
+            next="Ask an admin whether policy should name this host.",
+            code="relay-refused",
         )
+        self.set_status(403)
+        self.set_header("Content-Type", PROBLEM_MEDIA_TYPE)
+        self.finish(json.dumps(refusal.problem(403)))
 
     def check_xsrf_cookie(self) -> None:
         """No browser comes here."""

@@ -20,7 +20,13 @@ from tornado import web
 from tornado.iostream import StreamClosedError
 
 from jupyter_aisec.client.views import ArtifactView, OutputSourceView, as_view
-from jupyter_aisec.errors import AisecError, BrokerUnreachableError, MalformedError, RefusedError
+from jupyter_aisec.errors import (
+    PROBLEM_MEDIA_TYPE,
+    AisecError,
+    BrokerUnreachableError,
+    MalformedError,
+    RefusedError,
+)
 from jupyter_aisec.kernel.keeping import Asked, Keeping
 from jupyter_aisec.kernel.listed import NAME, SEAL_ID, listed
 from jupyter_aisec.kernel.shelf import Sink
@@ -67,19 +73,8 @@ class _Handler(web.RequestHandler):
     def problem(self, error: AisecError, status: int = 403) -> None:
         """Our errors as RFC 9457, so that the kernel raises what the keeper met."""
         self.set_status(_STATUS.get(error.code, status))
-        self.set_header("Content-Type", "application/problem+json")
-        self.finish(
-            msgspec.json.encode(
-                {
-                    "type": f"urn:jupyter-aisec:error:{error.code}",
-                    "title": type(error).__name__,
-                    "status": self.get_status(),
-                    "detail": error.what,
-                    "next": error.next,
-                    "code": error.code,
-                }
-            )
-        )
+        self.set_header("Content-Type", PROBLEM_MEDIA_TYPE)
+        self.finish(msgspec.json.encode(error.problem(self.get_status())))
 
     def refuse(self) -> None:
         """Not on the list."""
