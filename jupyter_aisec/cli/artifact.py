@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.table import Table
 
 from jupyter_aisec.cli.help import Commands
 from jupyter_aisec.cli.output import Json, emit, fields, table
@@ -103,7 +104,7 @@ def _check_place(to: str | None) -> None:
         )
 
 
-def _table(views: tuple[ListedView, ...]) -> Any:
+def _table(views: tuple[ListedView, ...]) -> Table:
     rows = ((one.artifact, one.version, one.seal_id, ", ".join(one.labels)) for one in views)
     return table(("ARTIFACT", "VERSION", "SEAL ID", "LABELS"), rows)
 

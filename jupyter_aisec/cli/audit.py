@@ -72,7 +72,7 @@ def export(
         return
     found = (_readable(entry) for entry in _entries(PersonClient(), start, end))
     if json:
-        emit(list(found), True, None)
+        emit(list(found), True)
         return
     for entry in found:
         sys.stdout.write(as_json(entry) + "\n")

@@ -114,7 +114,7 @@ def trust(
 
         sys.stdout.write(trust_file(home).decode())
         return
-    emit(PersonClient().trust, True, None)
+    emit(PersonClient().trust, True)
 
 
 @app.command("accept-rollback")

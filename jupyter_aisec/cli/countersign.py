@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from rich.table import Table
 
-from jupyter_aisec.cli.output import Json, confirm, emit, fields, safe
+from jupyter_aisec.cli.output import Json, confirm, emit, fields, safe, say
 from jupyter_aisec.client import PersonClient, Unsent
 from jupyter_aisec.client.countersign import countersign as sign
 from jupyter_aisec.client.countersign import missing, read_unsent, send, signers
@@ -32,8 +33,8 @@ def countersign(
     unsent = _read(file)
     before = signers(client, unsent)
     if not json:
-        emit(None, False, _to_be_signed(unsent, before))
-        emit(None, False, "\n".join(map(safe, (unsent.policy or "").splitlines())))
+        say(_to_be_signed(unsent, before))
+        say("\n".join(map(safe, (unsent.policy or "").splitlines())))
     confirm("Sign this?", yes or json)
     unsent = sign(client, unsent)
     left = missing(client, unsent)
@@ -101,7 +102,7 @@ def _read(file: Path) -> Unsent:
         ) from error
 
 
-def _to_be_signed(unsent: Unsent, before: tuple[str, ...]) -> Any:
+def _to_be_signed(unsent: Unsent, before: tuple[str, ...]) -> Table:
     """The statement, field by field as it is signed."""
     said = msgspec.to_builtins(unsent.statement)
     if isinstance(unsent.statement, Enrolment):

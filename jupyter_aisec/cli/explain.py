@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from rich.table import Table
+
 from jupyter_aisec.cli.output import emit, fields
 from jupyter_aisec.client import Explained
 from jupyter_aisec.ledger.bodies import Terms
@@ -16,12 +18,12 @@ def show_explained(explained: Explained, json: bool) -> None:
     """Prints the terms; where policy would refuse, raises RefusedError with its reason."""
     refusal = explained.refusal
     if json or refusal is None:
-        emit(explained, json, None if explained.terms is None else _drawn(explained.terms))
+        emit(explained, json, "" if explained.terms is None else _drawn(explained.terms))
     if refusal is not None:
         raise refusal.error()
 
 
-def _drawn(terms: Terms) -> object:
+def _drawn(terms: Terms) -> Table:
     asked = ", ".join(terms.approvers)
     return fields(
         (

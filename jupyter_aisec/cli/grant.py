@@ -8,10 +8,11 @@ from typing import Annotated
 
 import msgspec
 import typer
+from rich.table import Table
 
 from jupyter_aisec.cli.explain import show_explained
 from jupyter_aisec.cli.help import Commands
-from jupyter_aisec.cli.output import Json, confirm, emit, fields, note, safe, table
+from jupyter_aisec.cli.output import Json, confirm, emit, fields, note, safe, say, table
 from jupyter_aisec.client import Event, GrantView, PersonClient
 from jupyter_aisec.errors import RefusedError, UsageError
 from jupyter_aisec.grants.statements import Approval, Request
@@ -94,7 +95,7 @@ def approve(
         view, seconds=_seconds(for_) if for_ else None, only=only or None, comment=comment
     )
     if not json:
-        emit(approval, False, _to_be_signed(view, approval))
+        say(_to_be_signed(view, approval))
     confirm("Sign this approval?", yes or json)
     view = client.send_approval(approval)
     have = len(view.approvals)
@@ -207,7 +208,7 @@ def _refuse_if_refused(view: GrantView) -> None:
         )
 
 
-def _details(view: GrantView) -> object:
+def _details(view: GrantView) -> Table:
     approvals = "; ".join(
         f"{one.person} at {one.at} for {_length(one.seconds)}" for one in view.approvals
     )
@@ -244,7 +245,7 @@ def _to_begin(view: GrantView) -> str | None:
     return f"when something is opened, until {view.begin_until}"
 
 
-def _to_be_signed(view: GrantView, approval: Approval) -> object:
+def _to_be_signed(view: GrantView, approval: Approval) -> Table:
     """The approval, field by field as it is signed, with the request that it is over."""
     signed = msgspec.to_builtins(approval)
     return fields(

@@ -61,9 +61,14 @@ def _escape(char: str) -> str:
     return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
-def say(text: str) -> None:
-    """A line for people, on standard output; the caller made others' text ``safe``."""
-    _console(sys.stdout).print(Text(text), soft_wrap=True)
+def say(human: str | Table) -> None:
+    """Lines or a table for people, on standard output; the caller made others' text ``safe``."""
+    console = _console(sys.stdout)
+    if isinstance(human, str):
+        console.print(Text(human), soft_wrap=True)
+    else:
+        _fit(human, console)
+        console.print(human)
 
 
 def note(text: str) -> None:
@@ -71,17 +76,13 @@ def note(text: str) -> None:
     _console(sys.stderr).print(Text(text), soft_wrap=True)
 
 
-def emit(data: Any, json: bool, human: Any) -> None:
-    """``data`` as JSON if ``json``, else ``human``: a line or something rich can draw."""
+def emit(data: Any, json: bool, human: str | Table = "") -> None:
+    """``data`` as JSON if ``json``, else ``human``: see :func:`say`."""
     if json:
         sys.stdout.write(as_json(data, indent=2) + "\n")
         sys.stdout.flush()
-    elif isinstance(human, str):
-        say(human)
     else:
-        console = _console(sys.stdout)
-        _fit(human, console)
-        console.print(human)
+        say(human)
 
 
 def _fit(drawn: Table, console: Console) -> None:

@@ -10,7 +10,7 @@ import typer
 from jupyter_aisec.cli.countersign import Out, countersign, others_first, send_or_keep
 from jupyter_aisec.cli.explain import show_explained
 from jupyter_aisec.cli.help import Commands
-from jupyter_aisec.cli.output import Json, confirm, emit, safe
+from jupyter_aisec.cli.output import Json, confirm, emit, safe, say
 from jupyter_aisec.client import PersonClient
 from jupyter_aisec.client.countersign import prepare_policy
 from jupyter_aisec.errors import UsageError
@@ -60,7 +60,7 @@ def apply(
     text = read_policy_text(file)
     explained = _explained(parse_policy(text))
     if not json:
-        emit(None, False, explained)
+        say(explained)
     confirm("Sign this policy?", yes or json)
     client = PersonClient()
     kept = out or file.with_suffix(".change.json")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -237,7 +237,7 @@ def _custody(bundle: bytes) -> str:
         return f"The chain of custody cannot be drawn: {error.what}"
 
 
-def _drawn(report: Report, run: Run | None, custody: str) -> Any:
+def _drawn(report: Report, run: Run | None, custody: str) -> str:
     title = "What lies there cannot be told." if run is None else f"{_title(_verified(run))}:"
     lines = [
         f"{one.number:2d} {'ok  ' if one.ok else 'FAIL'} {one.name}: {safe(one.detail)}"

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from jupyter_aisec import __version__
 from jupyter_aisec.cli import main
-from jupyter_aisec.cli.output import confirm, emit, table
+from jupyter_aisec.cli.output import confirm, say, table
 from jupyter_aisec.client import Home, PersonClient
 from jupyter_aisec.errors import UsageError
 from tests.conftest import RunningBroker
@@ -139,7 +139,7 @@ def test_a_narrow_screen_cuts_no_id_and_loses_nothing(
     grant = "grant_01M82VRVZF096SJ650JPPGMEQH"
     drawn = table(("GRANT", "STATE", "REASON"), [(grant, "ended (withdrawn)", "a reason " * 9)])
     monkeypatch.setattr("jupyter_aisec.cli.output._console", lambda _: Console(width=40))
-    emit(None, False, drawn)
+    say(drawn)
     out = capsys.readouterr().out
     assert grant in out
     assert "…" not in out
