@@ -7,23 +7,24 @@ closes it. Page and kernel may do this in a subshell, while a cell runs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from jupyter_aisec.errors import AisecError
-
-if TYPE_CHECKING:
-    from jupyter_aisec.kernel.face import Face
 
 __all__ = ["TARGET", "register", "unregister"]
 
 TARGET = "jupyter_aisec.outputs"
 
+#: The content of a sealed output's MIME type, as a page sent it, to the output as it was.
+Opener = Callable[[object], dict[str, Any]]
 
-def register(shell: Any, face: Face) -> None:
+
+def register(shell: Any, opener: Opener) -> None:
     """Answers from now on; a shell without a front end (a terminal's) has no comms."""
     manager = _manager(shell)
     if manager is not None:
-        manager.register_target(TARGET, lambda comm, message: _answer(face, comm, message))
+        manager.register_target(TARGET, lambda comm, message: _answer(opener, comm, message))
 
 
 def unregister(shell: Any) -> None:
@@ -36,9 +37,9 @@ def _manager(shell: Any) -> Any:
     return getattr(getattr(shell, "kernel", None), "comm_manager", None)
 
 
-def _answer(face: Face, comm: Any, message: dict[str, Any]) -> None:
+def _answer(opener: Opener, comm: Any, message: dict[str, Any]) -> None:
     try:
-        answer: dict[str, Any] = {"output": face.open_output(message["content"]["data"]["sealed"])}
+        answer: dict[str, Any] = {"output": opener(message["content"]["data"]["sealed"])}
     except AisecError as error:
         answer = _problem(error.what, error.next, error.code)
     except Exception as error:  # the page waits for an answer, whatever it is

@@ -5,35 +5,42 @@ Every kernel with the extension starts with this, so what it does not need yet i
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
-from jupyter_aisec.kernel import comm, explain, face
+from jupyter_aisec.errors import RefusedError
+from jupyter_aisec.kernel import comm, explain
+from jupyter_aisec.kernel.face import Face
 from jupyter_aisec.kernel.magics import AisecMagics
 from jupyter_aisec.sealed.provider import set_provider
 
 if TYPE_CHECKING:
     from jupyter_aisec.sealed.artifact import OpenArtifact
 
-__all__ = ["load", "unload"]
+__all__ = ["face", "load", "unload"]
+
+_face: Face | None = None
 
 
 def load(shell: Any) -> None:
     """``%load_ext jupyter_aisec``. Loading twice is once."""
-    if face._face is not None:
+    global _face
+    if _face is not None:
         return
-    made = face.Face(shell)
+    made = Face(shell, _keep_scratch)
     made.gate.install(shell)  # first: what it holds does not run yet
     made.recorder.install(shell)
     shell.register_magics(AisecMagics(shell, made))
     explain.install(shell)
-    comm.register(shell, made)
+    comm.register(shell, lambda bundle: _open_output(made, bundle))
     set_provider(lambda artifact: _open(made, artifact))
-    face._face = made
+    _face = made
 
 
 def unload(shell: Any) -> None:
     """``%unload_ext jupyter_aisec``: what was opened is wiped."""
-    made = face._face
+    global _face
+    made = _face
     if made is None:
         return
     made.stop()
@@ -44,10 +51,37 @@ def unload(shell: Any) -> None:
     for name in ("grant", "load_secure", "save_secure", "open_outputs", "provenance"):
         shell.magics_manager.magics["line"].pop(name, None)
     set_provider(None)
-    face._face = None
+    _face = None
 
 
-def _open(made: face.Face, artifact: str) -> OpenArtifact:
+def face() -> Face:
+    """The face of this kernel, loaded if it is not; RefusedError where there is no notebook."""
+    if _face is None:
+        shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
+        if shell is None:
+            raise RefusedError(
+                "This is not a notebook.",
+                next='Start one with the kernel "Python 3 (secure)".',
+                code="not-in-a-notebook",
+            )
+        load(shell)
+    assert _face is not None  # noqa: S101 - load() has just made it
+    return _face
+
+
+def _open(made: Face, artifact: str) -> OpenArtifact:
     from jupyter_aisec.kernel.load import open_artifact
 
     return open_artifact(made, artifact)
+
+
+def _open_output(made: Face, bundle: object) -> dict[str, Any]:
+    from jupyter_aisec.kernel.saved import open_saved
+
+    return open_saved(made, bundle)
+
+
+def _keep_scratch(made: Face) -> None:
+    from jupyter_aisec.kernel.save import save_scratch
+
+    save_scratch(made)

@@ -5,12 +5,12 @@ Magics and functions are two ways to the same few actions, which are here.
 
 from __future__ import annotations
 
-import sys
 import threading
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from jupyter_aisec.errors import RefusedError, UsageError
+from jupyter_aisec.errors import UsageError
 from jupyter_aisec.kernel.card import Card
 from jupyter_aisec.kernel.ending import end_grant
 from jupyter_aisec.kernel.gate import Gate
@@ -21,21 +21,23 @@ if TYPE_CHECKING:
     from jupyter_aisec.client.views import GrantView
     from jupyter_aisec.kernel.session import KernelSession
 
-__all__ = ["Face", "face"]
-
-_face: Face | None = None
+__all__ = ["Face"]
 
 
 class Face:
-    """Everything one kernel has. The broker is not asked for anything before it is needed."""
+    """Everything one kernel has. The broker is not asked for anything before it is needed.
 
-    def __init__(self, shell: Any) -> None:
+    ``keep(face)`` seals what policy says to keep before an end wipes it.
+    """
+
+    def __init__(self, shell: Any, keep: Callable[[Face], None]) -> None:
         self.shell = shell
+        self._keep = keep
         self.recorder = Recorder()
         self.gate = Gate()
         self._session: KernelSession | None = None
         self._making = threading.Lock()
-        self._opening = threading.Lock()
+        self.opening_output = threading.Lock()
         self._lease: LeaseThread | None = None
         self._cards: dict[str, Card] = {}
         self._warnings: dict[str, str] = {}
@@ -73,7 +75,7 @@ class Face:
     def finish(self) -> None:
         """The kernel ends: what lies in the scratch folder is sealed before memory is wiped."""
         if self._session is not None and self._session.ever_opened:
-            self._keep_scratch()
+            self._keep(self)
         self.stop()
 
     # -- what the magics do
@@ -98,16 +100,6 @@ class Face:
             code="no-grant",
         )
 
-    def open_output(self, bundle: object) -> dict[str, Any]:
-        """A saved output that was sealed, as it was; see :func:`.saved.open_saved`.
-
-        One at a time: a page asks for several at once, in threads of their own.
-        """
-        from jupyter_aisec.kernel.saved import open_saved
-
-        with self._opening:
-            return open_saved(self, bundle)
-
     def give_back(self, grant: str, reason: str) -> GrantView:
         """Returns a grant, then wipes what it opened; the cell that asked for it goes on."""
         if self._lease is not None:
@@ -125,11 +117,6 @@ class Face:
         if card is not None:
             card.show(view, self.session.now(), self._warnings.get(view.id, ""))
 
-    def _keep_scratch(self) -> None:
-        from jupyter_aisec.kernel.save import save_scratch
-
-        save_scratch(self)
-
     def _warn(self, grant: str, text: str) -> None:
         self._warnings[grant] = text
         self._show(self.session.views[grant])
@@ -142,7 +129,7 @@ class Face:
                 grant,
                 why,
                 user_ns=self.shell.user_ns,
-                keep=self._keep_scratch,
+                keep=lambda: self._keep(self),
                 interrupt=interrupt,
                 held=lambda: self.gate.holding,
             )
@@ -151,23 +138,6 @@ class Face:
             grant,
             f"{lost}What it opened has been wiped from memory. Ask again with %grant request.",
         )
-
-
-def face() -> Face:
-    """The face of this kernel; raises RefusedError where the extension is not loaded."""
-    if _face is None:
-        shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
-        if shell is None:
-            raise RefusedError(
-                "This is not a notebook.",
-                next='Start one with the kernel "Python 3 (secure)".',
-                code="not-in-a-notebook",
-            )
-        from jupyter_aisec.kernel import extension
-
-        extension.load(shell)
-    assert _face is not None  # noqa: S101 - load() has just made it
-    return _face
 
 
 def _connection_file(shell: Any) -> str:

@@ -20,7 +20,7 @@ def request(*artifacts: str, for_: str, reason: str) -> GrantView:
     Raises RefusedError where policy says no.
     """
     from jupyter_aisec.kernel import grant
-    from jupyter_aisec.kernel.face import face
+    from jupyter_aisec.kernel.extension import face
 
     return grant.request(face(), artifacts, int(parse_duration(for_).total_seconds()), reason)
 
@@ -36,7 +36,7 @@ def load(
     wait: bool = True,
 ) -> Any:
     """Open an artifact in memory, as ``%load_secure`` does; returns the value."""
-    from jupyter_aisec.kernel.face import face
+    from jupyter_aisec.kernel.extension import face
     from jupyter_aisec.kernel.load import load as load_value
 
     value, _ = load_value(
@@ -54,7 +54,7 @@ def load(
 
 def save(value: Any, artifact: str, *, labels: Sequence[str] = ()) -> str:
     """Seal ``value`` straight from memory, as ``%save_secure`` does; returns the seal id."""
-    from jupyter_aisec.kernel.face import face
+    from jupyter_aisec.kernel.extension import face
     from jupyter_aisec.kernel.save import save as save_value
 
     return save_value(face(), value, artifact, labels=labels)
@@ -62,7 +62,7 @@ def save(value: Any, artifact: str, *, labels: Sequence[str] = ()) -> str:
 
 def open(path: str, *, wait: bool = True) -> BinaryIO:
     """One file of an artifact (``dataset/corpus/part-0.jsonl``) as a seekable binary file."""
-    from jupyter_aisec.kernel.face import face
+    from jupyter_aisec.kernel.extension import face
     from jupyter_aisec.kernel.load import open_file
 
     return open_file(face(), path, wait=wait)

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from jupyter_aisec.client.views import Lease
 from jupyter_aisec.errors import AisecError, BrokerError, ConflictError
+from jupyter_aisec.kernel.boot_clock import boot_time
 from jupyter_aisec.kernel.ending import STOP_SECONDS
-from jupyter_aisec.kernel.lease import Assessment, assess, boot_time
+from jupyter_aisec.kernel.lease import Assessment, assess
 from jupyter_aisec.times import parse_time
 
 if TYPE_CHECKING:

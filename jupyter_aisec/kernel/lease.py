@@ -7,10 +7,9 @@ at once when an event tells of a change.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -21,24 +20,12 @@ if TYPE_CHECKING:
     from jupyter_aisec.client.views import Lease
     from jupyter_aisec.kernel.session import KernelSession
 
-__all__ = ["GRACE", "Assessment", "LeaseThread", "assess", "boot_time"]
+__all__ = ["GRACE", "Assessment", "LeaseThread", "assess"]
 
 GRACE = timedelta(minutes=5)
 """How long open buffers may live after a lease ran out unrenewed (the broker is away)."""
 _RENEW_SECONDS = 5.0
 _NEAR_SECONDS = 1.0  # between looks while something is pending or nearly over
-
-
-_EPOCH = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
-
-
-def boot_time() -> datetime:
-    """A clock that nobody sets and that runs while the machine sleeps, as an instant.
-
-    Only differences mean something: to be the broker's time it needs the broker's lead.
-    """
-    clock: Any = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return _EPOCH + timedelta(seconds=time.clock_gettime(clock))
 
 
 class Assessment(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jupyter_aisec.kernel.commands import OpenCommand
     from jupyter_aisec.kernel.face import Face
     from jupyter_aisec.kernel.session import KernelSession
-    from jupyter_aisec.sealed.outputs import OutputHeader
+    from jupyter_aisec.sealed.outputs import OutputHeader, SealedOutput
 
 __all__ = ["open_notebook", "open_saved"]
 
@@ -45,12 +45,18 @@ _SHOWN = (
 def open_saved(face: Face, bundle: object) -> dict[str, Any]:
     """The output in ``bundle`` (the content of :data:`MIME_TYPE`) as it was, nbformat 4.
 
+    One at a time: a page asks for several at once, in threads of their own.
     Raises MalformedError, SealBrokenError or WrongKeyError for one that was changed,
     NotFoundError (``no-grant``) or ConflictError (``grant-pending``) where this notebook may not
     open all it was made from, and the broker's refusals.
     """
     sealed = read_output(bundle)
     check_ciphertext(sealed)  # before the broker logs a release of it
+    with face.opening_output:
+        return _open(face, sealed)
+
+
+def _open(face: Face, sealed: SealedOutput) -> dict[str, Any]:
     session = face.session
     versions = _versions(session, sealed.header)
     grants = _grants(session, versions)
@@ -126,7 +132,7 @@ def open_notebook(face: Face, command: OpenCommand) -> None:
     for number, bundle in _sealed(command):
         found += 1
         try:
-            output = face.open_output(bundle)
+            output = open_saved(face, bundle)
         except AisecError as error:
             closed.setdefault((str(error), error.code), []).append(number)
         else:

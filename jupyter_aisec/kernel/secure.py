@@ -57,7 +57,7 @@ def run_inside(inside: Inside) -> int:
     os.environ["AISEC_RELAY"] = inside.relay_url
     others.begin()
     code = run_ipython_kernel(inside, extensions=["jupyter_aisec"])
-    from jupyter_aisec.kernel.face import face
+    from jupyter_aisec.kernel.extension import face
 
     with contextlib.suppress(AisecError):  # the broker is away: nobody is left to be told
         face().finish()

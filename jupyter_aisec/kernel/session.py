@@ -18,8 +18,8 @@ import msgspec
 from jupyter_aisec.client.views import ArtifactView, GrantView, Lease
 from jupyter_aisec.errors import AisecError, ConflictError, NotFoundError, RefusedError
 from jupyter_aisec.grants.statements import Request
+from jupyter_aisec.kernel.boot_clock import boot_time
 from jupyter_aisec.kernel.covers import covers, newest_covered
-from jupyter_aisec.kernel.lease import boot_time
 from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.sealed.release import ReleaseKey
 from jupyter_aisec.times import parse_time

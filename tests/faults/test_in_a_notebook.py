@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from jupyter_aisec.client import Home
-from jupyter_aisec.kernel import face as face_module
+from jupyter_aisec.kernel import extension
 from tests.conftest import RunningBroker
 from tests.faults.person import Met, Notebook, Person, grant_in, ledger, unchanged
 from tests.faults.table import Row
@@ -135,7 +135,7 @@ def test_plaintext_instead(row: Row, sealed: Sealed) -> None:
 
 def test_kernel_not_bound(row: Row, sealed: Sealed) -> None:
     """The kernel takes itself to be bound, and the broker never heard of its key."""
-    session = face_module.face().session
+    session = extension.face().session
     view = session.choose(sealed.name)
     assert view is not None
     session.bound[view.id] = None

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from jupyter_aisec.kernel import face as face_module
+from jupyter_aisec.kernel import extension
+from jupyter_aisec.kernel.saved import open_saved
 from jupyter_aisec.people.canonical import canonical
 from jupyter_aisec.sealed.manifest import read_manifest
 from jupyter_aisec.sealed.outputs import MIME_TYPE, OutputKey, seal_output
@@ -14,7 +15,10 @@ from tests.faults.person import Notebook, Person, grant_in
 from tests.faults.table import Row
 
 SHOWN = {"output_type": "stream", "name": "stdout", "text": "accuracy 0.4711"}
-OPEN = "__import__('jupyter_aisec.kernel.face', fromlist=['face']).face().open_output"
+OPENING = """
+from jupyter_aisec.kernel import extension as _extension, saved as _saved
+_saved.open_saved(_extension.face(), {})
+"""
 
 
 class Saved:
@@ -31,7 +35,7 @@ class Saved:
         return seal_output(SHOWN, self.output_key)["data"][MIME_TYPE]
 
     def shown(self) -> bool:
-        return face_module.face().open_output(self.bundle) == SHOWN
+        return open_saved(extension.face(), self.bundle) == SHOWN
 
 
 @pytest.fixture
@@ -41,7 +45,7 @@ def saved(notebook: Notebook, artifact: str) -> Saved:
 
 def opening(bundle: Any) -> str:
     """What the button of the page does, as a cell."""
-    return f"{OPEN}({canonical(bundle).decode()})"
+    return OPENING.format(canonical(bundle).decode())
 
 
 def ask(notebook: Notebook, approving: Person, artifact: str) -> None:

@@ -22,7 +22,6 @@ from safetensors.torch import save
 
 from jupyter_aisec.errors import AisecError
 from jupyter_aisec.kernel import extension
-from jupyter_aisec.kernel import face as face_module
 from jupyter_aisec.sealed.datakey import DataKey
 from jupyter_aisec.sealed.messages import GUARD_VARIABLE, guard_token
 from jupyter_aisec.sealed.stream import SealWriter
@@ -117,7 +116,7 @@ def notebook(
     monkeypatch.delenv("AISEC_RELAY", raising=False)
     monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "notebook.ipynb"))
     extension.load(shell)
-    yield SimpleNamespace(shell=shell, face=face_module.face(), world=world)
+    yield SimpleNamespace(shell=shell, face=extension.face(), world=world)
     extension.unload(shell)
     world.end_all()
 

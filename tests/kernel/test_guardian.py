@@ -16,8 +16,9 @@ from jupyter_aisec.errors import (
     RefusedError,
 )
 from jupyter_aisec.kernel import guardian as module
+from jupyter_aisec.kernel.boot_clock import boot_time
 from jupyter_aisec.kernel.guardian import Guardian
-from jupyter_aisec.kernel.lease import GRACE, boot_time
+from jupyter_aisec.kernel.lease import GRACE
 from jupyter_aisec.times import format_time
 
 

@@ -27,12 +27,12 @@ from jupyter_aisec.errors import (
 )
 from jupyter_aisec.ids import new_id
 from jupyter_aisec.kernel import extension, keeping, shelf
-from jupyter_aisec.kernel import face as face_module
 from jupyter_aisec.kernel.desk import KeeperDesk, seat_of
 from jupyter_aisec.kernel.folder import RelayFolder
 from jupyter_aisec.kernel.guardian import Guardian
 from jupyter_aisec.kernel.observer import Observer
 from jupyter_aisec.kernel.relay import Keeping, relay_routes
+from jupyter_aisec.kernel.saved import open_saved
 from jupyter_aisec.ledger import Checkpoint, NoteSigner, open_checkpoint, sign_checkpoint
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.people.keys import SigningKey
@@ -101,7 +101,7 @@ def relayed(world, shell, relay, monkeypatch):
         monkeypatch.setenv(name, "/nowhere")
     monkeypatch.setenv("AISEC_RELAY", relay.url)
     extension.load(shell)
-    yield SimpleNamespace(shell=shell, face=face_module.face(), world=world, relay=relay)
+    yield SimpleNamespace(shell=shell, face=extension.face(), world=world, relay=relay)
     extension.unload(shell)
     world.end_all()
 
@@ -143,7 +143,7 @@ def test_a_saved_output_of_an_older_version_opens_over_the_relay(relayed):
     pinned = f"dataset/shown@{first.version}"
     run(relayed, f'%grant request {pinned} weights/base --for 1h --reason "a look"')
     world.approve_next()
-    assert relayed.face.open_output(bundle) == STREAM
+    assert open_saved(relayed.face, bundle) == STREAM
     assert [what[0] for what in relay.opened] == ["dataset/shown", "weights/base"]
     assert relay.opened[0][1:] == (first.seal_id, read_manifest(first.manifest).output_key)
     assert relay.refused == []
@@ -158,7 +158,7 @@ def test_a_release_that_the_keeper_cannot_learn_from_is_not_passed_on(relayed, m
     world.approve_next()
     monkeypatch.setattr(relayed.relay.keeping.person, "artifact", away)
     with pytest.raises(AisecError):
-        relayed.face.open_output(saved(world))
+        open_saved(relayed.face, saved(world))
     assert relayed.relay.opened == []
     assert relayed.face.session.ever_opened == {}
 

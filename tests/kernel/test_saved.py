@@ -16,6 +16,7 @@ from jupyter_aisec.errors import AisecError
 from jupyter_aisec.ids import new_id
 from jupyter_aisec.kernel import comm
 from jupyter_aisec.kernel.outputs import MARK
+from jupyter_aisec.kernel.saved import open_saved
 from jupyter_aisec.sealed.manifest import read_manifest
 from jupyter_aisec.sealed.outputs import (
     MIME_TYPE,
@@ -83,29 +84,29 @@ class TestOpening:
     def test_it_comes_back_as_it_was_and_is_an_input_from_then_on(self, notebook):
         ask_and_approve(notebook)
         session = notebook.face.session
-        assert notebook.face.open_output(saved(notebook.world)) == STREAM
+        assert open_saved(notebook.face, saved(notebook.world)) == STREAM
         assert (session.labels, len(session.parents)) == (("secret",), 2)
         shown = session.ever_opened[notebook.world.researcher.artifact(ROWS).seal_id]
         run(notebook, "%load_secure dataset/rows as df")
         assert session.ever_opened[shown.seal_id] is not shown  # the artifact itself says more
         opened = session.ever_opened[shown.seal_id]
-        assert notebook.face.open_output(saved(notebook.world, PLOT)) == PLOT
+        assert open_saved(notebook.face, saved(notebook.world, PLOT)) == PLOT
         assert session.ever_opened[shown.seal_id] is opened
 
     def test_two_grants_cover_it_together(self, notebook):
         for name in (ROWS, BASE):
             run(notebook, f'%grant request {name} --for 1h --reason "apart"')
             notebook.world.approve_next()
-        assert notebook.face.open_output(saved(notebook.world, ERROR)) == ERROR
+        assert open_saved(notebook.face, saved(notebook.world, ERROR)) == ERROR
 
     def test_a_grant_for_that_version_alone_will_do(self, notebook):
         run(notebook, '%grant request dataset/rows@1 --for 1h --reason "pinned"')
         notebook.world.approve_next()
-        assert notebook.face.open_output(saved(notebook.world, artifacts=(ROWS,))) == STREAM
+        assert open_saved(notebook.face, saved(notebook.world, artifacts=(ROWS,))) == STREAM
 
     def test_without_a_grant_it_says_what_to_ask_for(self, notebook):
         with pytest.raises(AisecError) as caught:
-            notebook.face.open_output(saved(notebook.world))
+            open_saved(notebook.face, saved(notebook.world))
         assert caught.value.code == "no-grant"
         assert "%grant request dataset/rows weights/base --for 1h" in caught.value.next
 
@@ -113,7 +114,7 @@ class TestOpening:
         run(notebook, '%grant request dataset/rows --for 1h --reason "one"')
         notebook.world.approve_next()
         with pytest.raises(AisecError) as caught:
-            notebook.face.open_output(saved(notebook.world))
+            open_saved(notebook.face, saved(notebook.world))
         assert caught.value.code == "no-grant"
         assert "%grant request weights/base --for 1h" in caught.value.next
         assert notebook.face.session.ever_opened == {}
@@ -121,22 +122,22 @@ class TestOpening:
     def test_while_it_is_pending_it_does_not_wait(self, notebook):
         run(notebook, '%grant request dataset/rows weights/base --for 1h --reason "soon"')
         with pytest.raises(AisecError) as caught:
-            notebook.face.open_output(saved(notebook.world))
+            open_saved(notebook.face, saved(notebook.world))
         assert caught.value.code == "grant-pending"
 
     def test_after_the_end_it_points_to_a_new_request(self, notebook):
         grant = ask_and_approve(notebook)
-        notebook.face.open_output(saved(notebook.world))
+        open_saved(notebook.face, saved(notebook.world))
         run(notebook, f"%grant return {grant}")
         with pytest.raises(AisecError) as caught:
-            notebook.face.open_output(saved(notebook.world))
+            open_saved(notebook.face, saved(notebook.world))
         assert caught.value.code == "no-grant"
 
     def test_what_another_broker_sealed_says_so(self, notebook):
         key = OutputKey(artifact=ROWS, seal_id=new_id("seal"))
         bundle = seal_output(STREAM, {key: ReleaseKey.generate().public})["data"][MIME_TYPE]
         with pytest.raises(AisecError) as caught:
-            notebook.face.open_output(bundle)
+            open_saved(notebook.face, bundle)
         assert caught.value.code == "output-source-unknown"
 
     @pytest.mark.parametrize(
@@ -165,15 +166,15 @@ class TestOpening:
         changed = copy.deepcopy(bundle)
         change(changed, saved(notebook.world))
         with pytest.raises(AisecError) as caught:
-            notebook.face.open_output(changed)
+            open_saved(notebook.face, changed)
         assert caught.value.code == code
         assert notebook.face.session.ever_opened == {}
-        assert notebook.face.open_output(bundle) == STREAM
+        assert open_saved(notebook.face, bundle) == STREAM
 
     def test_what_was_sealed_by_anybody_is_no_more_than_an_output(self, notebook):
         ask_and_approve(notebook)
         with pytest.raises(AisecError) as caught:
-            notebook.face.open_output(saved(notebook.world, {"output_type": "execute_request"}))
+            open_saved(notebook.face, saved(notebook.world, {"output_type": "execute_request"}))
         assert caught.value.code == "output-unreadable"
 
 
@@ -264,7 +265,7 @@ class TestComm:
         targets, sent = {}, []
         manager = SimpleNamespace(targets=targets, register_target=targets.__setitem__)
         shell = SimpleNamespace(kernel=SimpleNamespace(comm_manager=manager))
-        comm.register(shell, SimpleNamespace(open_output=open_output))
+        comm.register(shell, open_output)
         page = SimpleNamespace(send=sent.append, close=lambda: sent.append("closed"))
         targets[comm.TARGET](page, {"content": {"data": data}})
         comm.unregister(shell)

@@ -14,9 +14,9 @@ shell = InteractiveShell.instance()
 before = set(sys.modules)
 shell.extension_manager.load_extension("jupyter_aisec")
 imported = sorted(set(sys.modules) - before)
-from jupyter_aisec.kernel import face
+from jupyter_aisec.kernel import extension
 assert {"grant", "load_secure", "save_secure"} <= set(shell.magics_manager.magics["line"])
-assert face.face().recorder.cells.on_start in shell.events.callbacks["pre_run_cell"]
+assert extension.face().recorder.cells.on_start in shell.events.callbacks["pre_run_cell"]
 assert shell.custom_exceptions, "nothing would be explained"
 """
 LAUNCHED = """

@@ -13,7 +13,6 @@ import torch
 import jupyter_aisec as aisec
 from jupyter_aisec.errors import AisecError
 from jupyter_aisec.kernel import extension
-from jupyter_aisec.kernel import face as face_module
 
 from .conftest import wait_for
 
@@ -201,7 +200,7 @@ def test_a_second_grant_carries_on_what_the_first_one_opened(approved):
 
 def test_loading_and_unloading_twice_is_once(notebook):
     extension.load(notebook.shell)
-    assert face_module.face() is notebook.face
+    assert extension.face() is notebook.face
     aisec.unload_ipython_extension(notebook.shell)
     aisec.unload_ipython_extension(notebook.shell)
     assert "load_secure" not in notebook.shell.magics_manager.magics["line"]
@@ -210,16 +209,16 @@ def test_loading_and_unloading_twice_is_once(notebook):
 
 
 def test_asking_from_a_script_says_where_to_ask(monkeypatch):
-    monkeypatch.setattr(face_module, "_face", None)
+    monkeypatch.setattr(extension, "_face", None)
     monkeypatch.setattr("IPython.get_ipython", lambda: None)
     with pytest.raises(AisecError) as raised:
-        face_module.face()
+        extension.face()
     assert raised.value.code == "not-in-a-notebook"
 
 
 def test_a_function_loads_the_extension_by_itself(notebook):
     extension.unload(notebook.shell)
-    assert face_module.face().shell is notebook.shell
+    assert extension.face().shell is notebook.shell
 
 
 def test_the_package_is_light_and_says_what_it_has():

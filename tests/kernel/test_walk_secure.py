@@ -173,7 +173,7 @@ def test_a_fork_that_is_hidden_from_the_wipe_is_killed_with_its_kernel(world, se
 
 def test_a_kernel_that_does_not_confirm_is_killed(world, secure):
     grant = ask_and_load(world, secure)
-    secure.run("import jupyter_aisec.kernel.face as f; f.face()._lease.stop()").ok()
+    secure.run("import jupyter_aisec.kernel.extension as e; e.face()._lease.stop()").ok()
     world.approver.revoke(grant, "stop")
     assert wait_for(lambda: not secure.manager.is_alive())
     assert wait_for(lambda: [e for e in world.approver.entries(0, 10_000) if b"killed" in e.body])
