@@ -1,13 +1,16 @@
 """When something is refused: what happened, and what to do instead.
 
 Our own errors are shown as a short panel without a traceback, for none of its lines is the
-reader's fault. An ``OSError`` of the confinement keeps its traceback, and gets a note.
+reader's fault; so is the interrupt that the end of a grant brings. An ``OSError`` of the
+confinement keeps its traceback, and gets a note.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import socket
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from jupyter_aisec.errors import AisecError
@@ -15,6 +18,14 @@ from jupyter_aisec.errors import AisecError
 __all__ = ["explain_os_error", "install", "panel", "remove"]
 
 _REFUSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_UNREACHED = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN})
+_KINDS = (AisecError, OSError, KeyboardInterrupt)
+_NO_NETWORK = (
+    "This is the secure kernel: it has no network but the way to sealed artifacts, so that no\n"
+    "sealed data leaves it. Instead:\n"
+    "  • data or weights:    have their owner seal them, then %grant request and %load_secure\n"
+    "  • a package:          install it from a terminal, then restart this kernel"
+)
 
 
 def panel(error: AisecError) -> list[str]:
@@ -27,40 +38,70 @@ def panel(error: AisecError) -> list[str]:
 
 def explain_os_error(error: OSError, *, scratch: str) -> str | None:
     """Why the secure kernel refused it, or None if it was not the confinement."""
+    if any(_is_network(one) for one in _causes(error)):
+        return _NO_NETWORK
     if error.errno not in _REFUSED:
         return None
-    where = (
-        f" to {os.fsdecode(error.filename)!r}" if isinstance(error.filename, str | bytes) else ""
-    )
+    file = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    if error.errno == errno.EROFS:
+        what = f"it lets nothing be written{f' to {file!r}' if file else ''}, so that"
+    else:  # a write, or a look at what is not this notebook's
+        what = (
+            f"it keeps {repr(file) if file else 'this'} closed. What may hold keys is not read, and"
+        )
     return (
-        f"This is the secure kernel: it lets nothing be written{where}, so that no sealed data\n"
+        f"This is the secure kernel: {what} no sealed data\n"
         "reaches a disk in plaintext. Nothing was written. Instead:\n"
         "  • keep a result:      %save_secure EXPRESSION as results/NAME   (or weights/NAME)\n"
         f"  • a temporary file:   write below $AISEC_SCRATCH ({scratch}), which is in memory"
     )
 
 
-def install(shell: Any) -> None:
-    """Explains from now on; a handler of the user's own, set later, takes its place."""
-    shell.set_custom_exc((AisecError, OSError), _handle)
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what it was raised from: libraries wrap what a socket says."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        reason = getattr(error, "reason", None)  # urllib's
+        inner = reason if isinstance(reason, BaseException) else None
+        error = inner or error.__cause__ or error.__context__
+
+
+def _is_network(error: BaseException) -> bool:
+    return isinstance(error, socket.gaierror) or (
+        isinstance(error, OSError) and error.errno in _UNREACHED
+    )
+
+
+def install(shell: Any, stopping: Callable[[], AisecError | None]) -> None:
+    """Explains from now on; a handler of the user's own, set later, takes its place.
+
+    ``stopping()`` is why the running cell is being stopped, where the end of a grant does it.
+    """
+
+    def handle(
+        shell: Any, kind: type[BaseException], error: BaseException, tb: Any, tb_offset: Any = None
+    ) -> list[str]:
+        shown = stopping() if isinstance(error, KeyboardInterrupt) else error
+        if isinstance(shown, AisecError):
+            lines = panel(shown)
+            shell._showtraceback(type(shown), shown, lines)
+            return lines
+        return _annotate(shell, kind, error, tb, tb_offset)
+
+    shell.set_custom_exc(_KINDS, handle)
 
 
 def remove(shell: Any) -> None:
-    if shell.custom_exceptions == (AisecError, OSError):
+    if shell.custom_exceptions == _KINDS:
         shell.set_custom_exc((), None)
 
 
-def _handle(
-    shell: Any,
-    kind: type[BaseException],
-    error: BaseException,
-    tb: Any,
-    tb_offset: int | None = None,
+def _annotate(
+    shell: Any, kind: type[BaseException], error: BaseException, tb: Any, tb_offset: int | None
 ) -> list[str]:
-    if isinstance(error, AisecError):
-        lines = panel(error)
-        shell._showtraceback(kind, error, lines)
-        return lines
+    """The traceback as ever, with a note where the confinement was the cause."""
     scratch = os.environ.get("AISEC_SCRATCH")
     if scratch is not None and isinstance(error, OSError):  # only the secure kernel has one
         note = explain_os_error(error, scratch=scratch)

@@ -31,7 +31,7 @@ def load(shell: Any) -> None:
     made.gate.install(shell)  # first: what it holds does not run yet
     made.recorder.install(shell)
     shell.register_magics(AisecMagics(shell, made))
-    explain.install(shell)
+    explain.install(shell, lambda: made.ending)
     comm.register(shell, lambda bundle: _open_output(made, bundle))
     set_provider(lambda artifact: _open(made, artifact))
     _face = made

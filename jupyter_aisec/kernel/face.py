@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from jupyter_aisec.errors import UsageError
-from jupyter_aisec.kernel.card import Card
+from jupyter_aisec.errors import RefusedError, UsageError
+from jupyter_aisec.kernel.card import Card, render_text
 from jupyter_aisec.kernel.ending import end_grant
 from jupyter_aisec.kernel.gate import Gate
 from jupyter_aisec.kernel.lease import LeaseThread
@@ -42,6 +42,7 @@ class Face:
         self._cards: dict[str, Card] = {}
         self._warnings: dict[str, str] = {}
         self.last_run: str | None = None
+        self.ending: RefusedError | None = None  # what stops the running cell just now
 
     @property
     def session(self) -> KernelSession:
@@ -59,7 +60,9 @@ class Face:
     def watch(self) -> None:
         """Keeps leases and cards up to date from now on."""
         if self._lease is None:
-            self._lease = LeaseThread(self.session, warn=self._warn, end=self._end)
+            self._lease = LeaseThread(
+                self.session, warn=self._warn, end=self._end, tick=self._count_down
+            )
         self._lease.start()
         self._lease.poke()
 
@@ -81,11 +84,16 @@ class Face:
     # -- what the magics do
 
     def card(self, view: GrantView) -> None:
-        """Shows the live card of a grant below the cell."""
-        card = self._cards[view.id] = Card(self.shell)
-        card.display()
+        """Shows the live card of a grant below the cell; one card may be in several places."""
+        if view.id not in self._cards:
+            self._cards[view.id] = Card(self.shell)
+        self._cards[view.id].display()
         self._show(view)
         self.watch()
+
+    def say_waiting(self, view: GrantView) -> None:
+        """One line, so that a cell which waits for somebody is not taken for one that hangs."""
+        print(f"{render_text(view, self.session.now())}; interrupt to stop waiting.")  # noqa: T201
 
     def one_grant(self, name: str | None) -> GrantView:
         """The grant named, or the newest that has not ended."""
@@ -117,11 +125,18 @@ class Face:
         if card is not None:
             card.show(view, self.session.now(), self._warnings.get(view.id, ""))
 
+    def _count_down(self) -> None:
+        for grant in list(self._cards):
+            self._show(self.session.views[grant])
+
     def _warn(self, grant: str, text: str) -> None:
         self._warnings[grant] = text
         self._show(self.session.views[grant])
 
     def _end(self, grant: str, why: str, interrupt: bool = True) -> None:
+        if why != "lease-lost":  # then the grant may go on, in another kernel
+            self.session.foresee_end(grant, why)
+        self.ending = _ended_error(self.session.views[grant], why)
         # The cell that returns a grant goes on, and no other begins meanwhile anyway.
         with self.gate.closed() if interrupt else nullcontext():
             end_grant(
@@ -133,11 +148,23 @@ class Face:
                 interrupt=interrupt,
                 held=lambda: self.gate.holding,
             )
-        lost = "The lease was lost. " if why == "lease-lost" else ""  # the grant may go on
+        self.ending = None
+        lost = "The lease was lost. " if why == "lease-lost" else ""
         self._warn(
             grant,
             f"{lost}What it opened has been wiped from memory. Ask again with %grant request.",
         )
+
+
+def _ended_error(view: GrantView, why: str) -> RefusedError:
+    """What to say in the place of the interrupt that an end of ``view`` brings."""
+    what = "its lease was lost" if why == "lease-lost" else f"it ended ({why})"
+    return RefusedError(
+        f"This cell was stopped, for {view.id} is over here: {what}. "
+        "What it opened is wiped from memory.",
+        next=f'Ask again: `%grant request {" ".join(view.artifacts)} --for 1h --reason "…"`',
+        code="lease-lost" if why == "lease-lost" else f"grant-{why}",
+    )
 
 
 def _connection_file(shell: Any) -> str:

@@ -40,7 +40,9 @@ def run_grant(face: Face, command: GrantCommand) -> None:
         case "request":
             view = request(face, command.names, command.seconds, command.reason)
             if command.wait:
-                face.session.await_grant(*split_reference(view.artifacts[0]), wait=True)
+                face.session.await_grant(
+                    *split_reference(view.artifacts[0]), wait=True, waiting=face.say_waiting
+                )
         case "list":
             _list(face, pending=command.pending)
         case "show":

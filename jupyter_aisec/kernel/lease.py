@@ -7,6 +7,7 @@ at once when an event tells of a change.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
@@ -26,6 +27,7 @@ GRACE = timedelta(minutes=5)
 """How long open buffers may live after a lease ran out unrenewed (the broker is away)."""
 _RENEW_SECONDS = 5.0
 _NEAR_SECONDS = 1.0  # between looks while something is pending or nearly over
+_TICK_SECONDS = 1.0  # between two states of a countdown
 
 
 class Assessment(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +71,7 @@ class LeaseThread:
     """Keeps the leases of one session. ``warn(grant, text)`` and ``end(grant, why)`` do the rest.
 
     ``warn`` may come once for each moment at which a lease says to; ``end`` comes once.
+    ``tick()`` comes every second or oftener, so that what is shown can count down.
     """
 
     def __init__(
@@ -77,11 +80,13 @@ class LeaseThread:
         *,
         warn: Callable[[str, str], None],
         end: Callable[[str, str], None],
+        tick: Callable[[], None],
         renew_seconds: float = _RENEW_SECONDS,
     ) -> None:
         self._session = session
         self._warn = warn
         self._end = end
+        self._tick = tick
         self._renew_seconds = renew_seconds
         self._warned: set[tuple[str, str]] = set()
         self._over: set[str] = set()
@@ -109,12 +114,14 @@ class LeaseThread:
         self._wake.set()
 
     def _run(self) -> None:
+        due = time.monotonic()
         while not self._stopped:
-            self._wake.clear()
-            near = False
-            for grant in self._watched():
-                near = self.look(grant) or near
-            self._wake.wait(_NEAR_SECONDS if near else self._renew_seconds)
+            if self._wake.is_set() or time.monotonic() >= due:
+                self._wake.clear()
+                near = [self.look(grant) for grant in self._watched()]
+                due = time.monotonic() + (_NEAR_SECONDS if any(near) else self._renew_seconds)
+            self._tick()
+            self._wake.wait(min(_TICK_SECONDS, max(0.0, due - time.monotonic())))
 
     def _listen(self) -> None:
         """Any event about a grant of this person is a reason to look; which, does not matter."""

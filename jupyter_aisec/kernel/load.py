@@ -126,7 +126,12 @@ def _open(
 ) -> tuple[OpenArtifact, Opened]:
     session = face.session
     artifact, named = split_reference(artifact)
-    released = session.release(artifact, version=named if version is None else version, wait=wait)
+    released = session.release(
+        artifact,
+        version=named if version is None else version,
+        wait=wait,
+        waiting=face.say_waiting,
+    )
     manifest = _checked_manifest(released, artifact)
     memory = Memory()
     folder = folder_of(session, artifact, manifest.seal_id, released.view.url)

@@ -45,6 +45,10 @@ _WHY_NOT = {
 }
 
 
+def _say_nothing(view: GrantView) -> None:
+    """For those who need not be told that it takes a while."""
+
+
 class Released:
     """Keys of one artifact version that came for a grant, on their way to being used."""
 
@@ -145,12 +149,20 @@ class KernelSession:
     def saw(self, view: GrantView) -> GrantView:
         """Remembers the newest view of a grant and tells whoever listens."""
         self._saw_clock(view.now)
+        self._remember(view)
+        return view
+
+    def foresee_end(self, grant: str, why: str) -> None:
+        """Takes a grant for ended, as its lease said: the broker is not waited for."""
+        view = self.views[grant]
+        self._remember(msgspec.structs.replace(view, state="ended", ended_why=why))
+
+    def _remember(self, view: GrantView) -> None:
         with self.changed:
             self.views[view.id] = view
             self.changed.notify_all()
         for listener in list(self._listeners):
             listener(view)
-        return view
 
     def listen(self, listener: Callable[[GrantView], None]) -> None:
         """``listener(view)`` is called, by any thread, with each new view of a grant."""
@@ -172,8 +184,17 @@ class KernelSession:
         ]
         return min(usable, key=lambda view: _USABLE[view.state], default=None)
 
-    def await_grant(self, artifact: str, version: int | None = None, *, wait: bool) -> GrantView:
+    def await_grant(
+        self,
+        artifact: str,
+        version: int | None = None,
+        *,
+        wait: bool,
+        waiting: Callable[[GrantView], None] = _say_nothing,
+    ) -> GrantView:
         """A grant that opens ``artifact``, once it is approved; interruptible by the user.
+
+        ``waiting(view)`` is called once, if there is something to wait for.
 
         Raises NotFoundError where nothing was asked for, ConflictError for one that is
         pending with ``wait`` false, RefusedError for one that ended meanwhile.
@@ -185,6 +206,8 @@ class KernelSession:
                 next=f'Ask for it: `%grant request {artifact} --for 1h --reason "…"`',
                 code="no-grant",
             )
+        if view.state == "pending" and wait:
+            waiting(view)
         while view.state == "pending":
             if not wait:
                 raise ConflictError(
@@ -227,12 +250,19 @@ class KernelSession:
         self.saw(self.desk.bind(view.id, self.key.public, self.release_key.public))
         self.bound[view.id] = None
 
-    def release(self, artifact: str, *, version: int | None = None, wait: bool = True) -> Released:
-        """The keys of an artifact version, logged before they come.
+    def release(
+        self,
+        artifact: str,
+        *,
+        version: int | None = None,
+        wait: bool = True,
+        waiting: Callable[[GrantView], None] = _say_nothing,
+    ) -> Released:
+        """The keys of an artifact version, logged before they come; see :meth:`await_grant`.
 
         By default it is the newest version that the grant covers.
         """
-        grant = self.await_grant(artifact, version, wait=wait)
+        grant = self.await_grant(artifact, version, wait=wait, waiting=waiting)
         self.bind(grant)
         self.check_open(grant.id)
         if version is None:

@@ -12,7 +12,9 @@ from jupyter_aisec.kernel import explain
 
 @pytest.fixture
 def explaining(shell):
-    explain.install(shell)
+    stopped = []
+    explain.install(shell, lambda: stopped[-1] if stopped else None)
+    shell.user_ns["stopped"] = stopped
     shell.user_ns["RefusedError"] = RefusedError
     yield shell
     explain.remove(shell)
@@ -37,9 +39,55 @@ def test_a_refused_write_in_the_secure_kernel_is_explained(explaining, capsys, m
     explaining.run_cell(f"raise OSError({number}, 'no', 'data.csv')")
     out = capsys.readouterr().out
     assert "Traceback" in out
-    assert "nothing be written to 'data.csv'" in out
+    said = "nothing be written to 'data.csv'" if number == errno.EROFS else "'data.csv' closed"
+    assert said in out
     assert "%save_secure" in out
     assert "/dev/shm/scratch" in out
+
+
+REFUSED = "RefusedError('This cell was stopped.', next='Ask again.', code='grant-revoked')"
+
+
+def test_an_interrupt_by_the_end_of_a_grant_says_so(explaining, capsys):
+    explaining.run_cell(f"stopped.append({REFUSED}); raise KeyboardInterrupt")
+    out = capsys.readouterr().out
+    assert "RefusedError: This cell was stopped." in out
+    assert "→ Ask again." in out
+    assert "Traceback" not in out
+
+
+def test_an_interrupt_by_the_user_is_shown_as_ever(explaining, capsys):
+    explaining.run_cell("raise KeyboardInterrupt")
+    out = capsys.readouterr().out
+    assert "KeyboardInterrupt" in out
+    assert "Traceback" in out
+
+
+WRAPPED = """
+try:
+    raise socket.gaierror(-3, "Temporary failure in name resolution")
+except OSError as error:
+    raise {} from {}
+"""
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "raise socket.gaierror(-3, 'Temporary failure in name resolution')",
+        f"raise OSError({errno.ENETUNREACH}, 'Network is unreachable')",
+        WRAPPED.format("OSError('wrapped')", "error"),
+        WRAPPED.format("urllib.error.URLError(error)", "None"),
+    ],
+    ids=["no name server", "no route", "wrapped by a library", "wrapped by urllib"],
+)
+def test_a_network_that_is_not_there_is_explained(explaining, capsys, monkeypatch, source):
+    monkeypatch.setenv("AISEC_SCRATCH", "/dev/shm/scratch")
+    explaining.run_cell(f"import socket, urllib.error\n{source}")
+    out = capsys.readouterr().out
+    assert "Traceback" in out
+    assert "no network" in out
+    assert "nothing be written" not in out
 
 
 @pytest.mark.parametrize(
@@ -67,7 +115,7 @@ def test_the_same_error_twice_has_one_note(explaining, capsys, monkeypatch):
 
 
 def test_a_handler_of_the_users_own_stays(shell):
-    explain.install(shell)
+    explain.install(shell, lambda: None)
     shell.set_custom_exc((KeyError,), lambda *_, **__: None)
     explain.remove(shell)
     assert shell.custom_exceptions == (KeyError,)

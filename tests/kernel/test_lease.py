@@ -108,6 +108,7 @@ def thread(session, **options):
         session,
         warn=lambda *what: heard.append(("warn", *what)),
         end=lambda *what: heard.append(("end", *what)),
+        tick=lambda: None,
         **options,
     )
     return made, heard
@@ -174,13 +175,19 @@ def test_unbound_it_follows_the_request():
 def test_the_thread_looks_when_poked_and_stops():
     session = Session(lease(), lease(state="ended", why="expired"))
     ended = threading.Event()
+    ticks = threading.Semaphore(0)
     made = LeaseThread(
-        session, warn=lambda *_: None, end=lambda *_: ended.set(), renew_seconds=0.01
+        session,
+        warn=lambda *_: None,
+        end=lambda *_: ended.set(),
+        tick=ticks.release,
+        renew_seconds=0.01,
     )
     made.start()
     made.start()
     made.poke()
     assert ended.wait(20)
+    assert all(ticks.acquire(timeout=20) for _ in range(3))  # also when there is nothing to renew
     made.stop()
     made._thread.join(20)
     assert not made._thread.is_alive()
@@ -199,7 +206,11 @@ def test_an_event_is_a_reason_to_look():
     session = Session(lease(), lease(state="ended", why="expired"))
     session.desk = SimpleNamespace(events=next_events)
     made = LeaseThread(
-        session, warn=lambda *_: None, end=lambda *_: looked.set(), renew_seconds=0.05
+        session,
+        warn=lambda *_: None,
+        end=lambda *_: looked.set(),
+        tick=lambda: None,
+        renew_seconds=0.05,
     )
     made.start()
     assert looked.wait(20)
