@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jupyter_aisec.errors import RefusedError
 from jupyter_aisec.kernel import comm, explain
 from jupyter_aisec.kernel.face import Face
+from jupyter_aisec.kernel.installers import refuse_installing
 from jupyter_aisec.kernel.magics import AisecMagics
 from jupyter_aisec.sealed.provider import set_provider
 
@@ -32,6 +33,7 @@ def load(shell: Any) -> None:
     made.recorder.install(shell)
     shell.register_magics(AisecMagics(shell, made))
     explain.install(shell, lambda: made.ending)
+    refuse_installing(shell)
     comm.register(shell, lambda bundle: _open_output(made, bundle))
     set_provider(lambda artifact: _open(made, artifact))
     _face = made

@@ -158,12 +158,14 @@ class Face:
 
 def _ended_error(view: GrantView, why: str) -> RefusedError:
     """What to say in the place of the interrupt that an end of ``view`` brings."""
-    what = "its lease was lost" if why == "lease-lost" else f"it ended ({why})"
+    lost = why == "lease-lost"
+    what = "its lease was lost" if lost else f"it ended ({why})"
+    code = why if lost else f"grant-{why}"
     return RefusedError(
         f"This cell was stopped, for {view.id} is over here: {what}. "
         "What it opened is wiped from memory.",
         next=f'Ask again: `%grant request {" ".join(view.artifacts)} --for 1h --reason "…"`',
-        code="lease-lost" if why == "lease-lost" else f"grant-{why}",
+        code=code,
     )
 
 
