@@ -133,7 +133,7 @@ def main() -> int:
         found = run(one)
         parts.append(section(one, found))
         print(parts[-1], flush=True)
-        slower = slower or one.module == "bench_weights" and _too_slow(found)
+        slower = slower or (one.module == "bench_weights" and _too_slow(found))
     today = datetime.datetime.now(datetime.UTC).date()
     machine = f"{os.cpu_count()} processors ({platform.machine()})"
     introduction = (
@@ -145,7 +145,7 @@ def main() -> int:
     PAGE.write_text("\n".join((introduction, *parts)))
     print(f"Written: {PAGE.relative_to(ROOT)}")
     if slower:
-        print(f"Sealed weights open at less than {LEAST} × the speed of plain safetensors.")
+        print(f"Sealed weights open at less than {LEAST} of the speed of plain safetensors.")
     return int(slower)
 
 
