@@ -167,6 +167,23 @@ def test_what_says_it_is_marked_and_has_no_keeper_is_withheld(
         assert "said_secret" not in [one["type"] for one in page.came]
 
 
+def test_a_display_of_a_cell_from_before_is_sealed_once_it_is_updated(
+    server: Server, kernel: str
+) -> None:
+    page = Page(server, kernel, v1=True)
+    (before,) = page.run("shown = display('a plain card', display_id='d')", "before")
+    page.run(OPEN, "open")
+    (update,) = page.run("shown.update('47' + '11-rare')", "later")
+    path = f"{uuid.uuid4().hex}.ipynb"
+    kept = {name: value for name, value in before.items() if name != "transient"}
+    ((plain,),) = saved(server, path, cell(kept, id_="before"))
+    assert MIME_TYPE not in plain["data"]
+    # The page puts an update where the display is.
+    ((sealed,),) = saved(server, path, cell(update, id_="before"))
+    assert MIME_TYPE in sealed["data"]
+    assert "4711" not in (server.folder / path).read_text()
+
+
 def test_a_client_that_is_not_our_page_finds_nothing_beside_what_is_sealed(
     server: Server, kernel: str
 ) -> None:
