@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 import requests
 
+KEEPER = "jupyter_aisec.kernel.launch"
+"""What a server looks for in a kernel's command, see jupyter_aisec/server/kernels.py."""
 MARKING_KERNEL = Path(__file__).parent / "server" / "marking_kernel.py"
 
 
@@ -52,16 +54,10 @@ def running_server(
     base: Path, *options: str, app: str = "jupyter_server", **env: str
 ) -> Iterator[Server]:
     """A server whose every folder is below ``base``; ``app`` is the module to run."""
-    folder, spec = base / "work", base / "data" / "kernels" / "marking"
-    spec.mkdir(parents=True)
+    folder = base / "work"
     folder.mkdir()
-    kernel = {
-        "argv": [sys.executable, str(MARKING_KERNEL), "-f", "{connection_file}"],
-        "display_name": "Marking",
-        "language": "python",
-        "metadata": {"supported_encryption": ["curve"]},
-    }
-    spec.joinpath("kernel.json").write_text(json.dumps(kernel))
+    _kernel(base, "marking", KEEPER)
+    _kernel(base, "plain")
     token = secrets.token_hex(16)
     given = {name: value for name, value in os.environ.items() if "AISEC" not in name}
     environment = {
@@ -97,6 +93,18 @@ def running_server(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _kernel(base: Path, name: str, *arguments: str) -> None:
+    spec = base / "data" / "kernels" / name
+    spec.mkdir(parents=True)
+    kernel = {
+        "argv": [sys.executable, str(MARKING_KERNEL), *arguments, "-f", "{connection_file}"],
+        "display_name": name.capitalize(),
+        "language": "python",
+        "metadata": {"supported_encryption": ["curve"]},
+    }
+    spec.joinpath("kernel.json").write_text(json.dumps(kernel))
 
 
 def _url(info: Path) -> str | None:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "jupyter_aisec"
 PURE = frozenset({"people", "ledger", "grants"})
 WORLDLY = frozenset({"ids", "files", "secrets"})  # clock, disk, keyring: not for the pure rooms
-BASE = frozenset({"errors", "lazy", "times", "urls"}) | WORLDLY
+BASE = frozenset({"errors", "lazy", "texts", "times", "urls"}) | WORLDLY
 #: What each room may import besides itself and the base modules: always something below it.
 WALLS: dict[str, frozenset[str]] = {
     "people": frozenset(),

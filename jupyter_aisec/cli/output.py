@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jupyter_aisec.errors import AisecError, UsageError
+from jupyter_aisec.texts import printable
 
 __all__ = [
     "Json",
@@ -39,9 +40,7 @@ _WIDE = 200  # columns where the output is not a terminal: nothing is cut for a 
 
 def safe(text: object) -> str:
     """``text`` on one line, with what does not print (escapes, bidi controls) spelled out."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text)
-    )
+    return printable(str(text))
 
 
 def as_json(data: Any, *, indent: int | None = None) -> str:

@@ -5,6 +5,7 @@
     account.json     name and broker
     trust.json       the broker's trust file, pinned at the first contact
     checkpoint       the last ledger checkpoint seen, as signed
+    page-key         by which this person's Jupyter servers know what they gave to a page (0600)
     secrets/         signing key and session token (0600), unless the OS keyring keeps them
     secrets.json     which of the two
 
@@ -30,6 +31,8 @@ __all__ = ["DEFAULT_BROKER", "Account", "Home", "Session", "take_token"]
 DEFAULT_BROKER = "http://127.0.0.1:8787"
 _KEY = "signing-key"
 _SESSION = "session"
+_PAGE_KEY = "page-key"
+_PAGE_KEY_SIZE = 32  # bytes
 T = TypeVar("T")
 
 
@@ -127,6 +130,17 @@ class Home:
 
     def keep_checkpoint(self, note: str) -> None:
         self._write("checkpoint", note.encode())
+
+    # -- what a Jupyter server of this person gave to a page
+
+    def page_key(self) -> bytes:
+        """32 bytes that nobody else knows, made when first asked for; raises KeyStoreError."""
+        key = self._read(_PAGE_KEY) or b""
+        if len(key) != _PAGE_KEY_SIZE:
+            key = os.urandom(_PAGE_KEY_SIZE)
+            self._write(_PAGE_KEY, key)
+            key = self._read(_PAGE_KEY) or key  # another server may have been as quick
+        return key
 
     # -- files
 

@@ -7,10 +7,10 @@ line whenever something changes. Names and reasons come from other people: they 
 from __future__ import annotations
 
 import html
-import unicodedata
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from jupyter_aisec.texts import printable
 from jupyter_aisec.times import format_duration, parse_time
 
 if TYPE_CHECKING:
@@ -20,16 +20,11 @@ __all__ = ["Card", "headline", "render_html", "render_text", "visible"]
 
 _COLOURS = {"pending": "#b26a00", "scheduled": "#1f6feb", "active": "#1a7f37", "ended": "#6e7781"}
 _ENDED = {"lapsed": "nobody approved it in time", "expired": "its time is up"}  # else as it is
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def visible(text: str, most: int = 300) -> str:
-    """``text`` with what no screen shows, or shows as something else, replaced; cut at ``most``.
-
-    Bidirectional overrides and control characters could make a reason read as another one.
-    """
-    shown = "".join("�" if unicodedata.category(c) in _UNSEEN else c for c in text[:most])
-    return shown + ("…" if len(text) > most else "")
+    """What others wrote, as far as a card has room for it; see :func:`printable`."""
+    return printable(text, most)
 
 
 def headline(view: GrantView, now: datetime) -> str:

@@ -6,7 +6,9 @@ save. Any other front end (papermill, ``jupyter execute``, VS Code) writes what 
 disk: it gets sealed outputs, and no state of widgets.
 
 Either way, what a front end writes down besides outputs is not the kernel's to choose: dates
-are the keeper's, counts are numbers, a cell's source is not replaced.
+are the keeper's, counts are no higher than the number of cells run, a cell's source is not
+replaced. And marks are the keeper's alone, from the first message on: with one of their own a
+kernel's code would have the server seal what it shows to a key of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from collections.abc import Callable
 from typing import Any
 
 from jupyter_aisec.confine.wire import Message, new_message
-from jupyter_aisec.sealed.messages import MARK, PAGED, WIDGET_TYPES, sealed_message
+from jupyter_aisec.errors import MalformedError
+from jupyter_aisec.sealed.messages import MARK, PAGED, WIDGET_TYPES, sealed_message, unmarked
 from jupyter_aisec.sealed.outputs import OutputKey, OutputSealer
 
 __all__ = ["OutputGuard", "dropped"]
@@ -32,7 +35,9 @@ _STATES = frozenset({"busy", "idle", "starting"})
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _TYPE = re.compile(r"[a-z_]{1,40}")
 _DATE = re.compile(r"[0-9T:.+-]{1,40}Z?")
-_MOST_COUNTED = 1_000_000  # cells run in one kernel
+_VERSION = re.compile(r"[0-9.]{1,20}")
+_INDENT = re.compile(" {0,40}")
+_COMPLETENESS = frozenset({"complete", "incomplete", "invalid", "unknown"})
 _LANGUAGE = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"}
 
 
@@ -50,36 +55,49 @@ class OutputGuard:
         self._recipients: dict[OutputKey, bytes] = {}
         self._sealer = OutputSealer()
         self._info: dict[str, Any] = {"status": "ok", "language_info": _LANGUAGE}
+        self._asked = 0  # cells that front ends asked for
 
     def opened(self, artifact: str, seal_id: str, output_key: bytes) -> None:
-        """Keys of this version went to the kernel: what comes out now may be made from it."""
+        """Keys of this version went to the kernel: what comes out now may be made from it.
+
+        Raises MalformedError (``output-keys-differ``) for a version known with another key.
+        """
+        version = OutputKey(artifact=artifact, seal_id=seal_id)
         with self._lock:
-            self._recipients[OutputKey(artifact=artifact, seal_id=seal_id)] = output_key
+            if self._recipients.setdefault(version, output_key) != output_key:
+                raise MalformedError(
+                    f"{artifact} ({seal_id}) came with two different output keys.",
+                    next="Stop, and tell an admin: the broker is not what it was.",
+                    code="output-keys-differ",
+                )
 
     def change(self, message: Message) -> Message | None:
         """The message to pass on instead, or None for the message as it is.
 
         Raises what reading it raises: one that cannot be read must not pass.
         """
-        if message.direction != "out":
-            return None
         header, kind = message.json("header"), message.type
+        if message.direction != "out":
+            if kind == "execute_request":
+                self._asked += 1
+            return None
         with self._lock:
             recipients = dict(self._recipients)
+        said = message.json("content"), message.json("metadata")
+        content, metadata = map(unmarked, said)
         if not recipients:
             if kind == "kernel_info_reply":
-                self._info = message.json("content")
-            return None
+                self._info = content
+            if (content, metadata) == said:
+                return None
+            return message.with_parts(content=content, metadata=metadata)
         if not _TYPE.fullmatch(kind):
             return dropped(message, self._now())
-        content = self._info if kind == "kernel_info_reply" else message.json("content")
-        content = _plain_content(kind, content)
-        metadata: dict[str, Any] = {}
+        content = self._info if kind == "kernel_info_reply" else self._plain(kind, content)
         if self._guarded:
-            # Widgets find the version of their protocol there.
-            metadata = message.json("metadata") if kind in WIDGET_TYPES else {}
-            metadata = {**metadata, MARK: _mark(recipients)}
+            metadata = {**_plain_metadata(kind, metadata), MARK: _mark(recipients)}
         else:
+            metadata = {}
             sealed = sealed_message(
                 kind, content, lambda output: self._sealer.seal(output, recipients)
             )
@@ -95,6 +113,15 @@ class OutputGuard:
             parent_header=json.dumps(_plain_parent(parent)).encode(),
             buffers=message.buffers if self._guarded else (),
         ).with_parts(content=content, metadata=metadata)
+
+    def _plain(self, kind: str, content: dict[str, Any]) -> dict[str, Any]:
+        """``content`` without free text where a front end keeps something else."""
+        changed = _plain_content(kind, content)
+        if "execution_count" in changed:
+            count = changed["execution_count"]
+            fine = type(count) is int and 0 <= count <= self._asked
+            changed["execution_count"] = count if fine else 0
+        return changed
 
 
 def dropped(message: Message, now: str) -> Message:
@@ -143,23 +170,36 @@ def _name(value: object) -> str:
     return value if isinstance(value, str) and _NAME.fullmatch(value) else ""
 
 
+def _plain_metadata(kind: str, metadata: dict[str, Any]) -> dict[str, Any]:
+    """Widgets find the version of their protocol there; nobody else finds anything."""
+    version = metadata.get("version") if kind in WIDGET_TYPES else None
+    fine = isinstance(version, str) and _VERSION.fullmatch(version)
+    return {"version": version} if fine else {}
+
+
 def _plain_content(kind: str, content: dict[str, Any]) -> dict[str, Any]:
-    """``content`` without free text where a notebook keeps something else."""
     changed = dict(content)
-    if "execution_count" in changed:
-        count = changed["execution_count"]
-        fine = type(count) is int and 0 <= count <= _MOST_COUNTED
-        changed["execution_count"] = count if fine else 0
-    if kind == "status":
-        state = changed.get("execution_state")
-        changed = {"execution_state": state if state in _STATES else "idle"}
-    elif kind == "execute_reply":
-        payload = changed.get("payload")
-        changed["payload"] = [
-            one
-            for one in (payload if isinstance(payload, list) else [])
-            if isinstance(one, dict) and one.get("source") in _PAYLOADS
-        ]
+    match kind:
+        case "status":
+            state = changed.get("execution_state")
+            changed = {"execution_state": state if state in _STATES else "idle"}
+        case "execute_reply":
+            payload = changed.get("payload")
+            changed["payload"] = [
+                one
+                for one in (payload if isinstance(payload, list) else [])
+                if isinstance(one, dict) and one.get("source") in _PAYLOADS
+            ]
+        # Pages put these two into what a person is writing.
+        case "history_reply":
+            changed["history"] = []
+        case "is_complete_reply":
+            status = changed.get("status")
+            indent = str(changed.get("indent", ""))
+            changed = {
+                "status": status if status in _COMPLETENESS else "unknown",
+                "indent": indent if _INDENT.fullmatch(indent) else "",
+            }
     if "transient" in changed:
         changed["transient"] = _plain_transient(changed["transient"])
     return changed

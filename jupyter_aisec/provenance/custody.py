@@ -16,6 +16,7 @@ from jupyter_aisec.provenance.bundle import Bundle
 from jupyter_aisec.provenance.chain import Chain
 from jupyter_aisec.provenance.facts import Cell, Input, Record
 from jupyter_aisec.provenance.statement import signed_differences
+from jupyter_aisec.texts import printable
 from jupyter_aisec.times import format_duration
 
 __all__ = ["Node", "chain_of_custody"]
@@ -47,7 +48,7 @@ def chain_of_custody(bundle: Bundle) -> Node:
         f"isolation {seat.isolation} ({'vouched' if seat.vouched else 'claimed'})",
         children=(
             Node(text=f"{record.started} to {record.finished}"),
-            *([Node(text=f"cut short: {_visible(record.cut_short)}")] if record.cut_short else []),
+            *([Node(text=f"cut short: {printable(record.cut_short)}")] if record.cut_short else []),
             *_circumstances(record),
             Node(
                 text=f"{len(record.cells)} cells"
@@ -56,7 +57,7 @@ def chain_of_custody(bundle: Bundle) -> Node:
             ),
             Node(
                 text="the observers agree" if not differences else "the observers differ",
-                children=tuple(Node(text=_visible(one.what)) for one in differences),
+                children=tuple(Node(text=printable(one.what)) for one in differences),
             ),
             *(_input(chain, one) for one in record.inputs),
         ),
@@ -71,14 +72,14 @@ def chain_of_custody(bundle: Bundle) -> Node:
 def _circumstances(record: Record) -> Iterator[Node]:
     """What trained, and on what."""
     for step in record.steps:
-        yield Node(text=f"{_visible(step.optimizer)}: {step.steps} steps")
+        yield Node(text=f"{printable(step.optimizer)}: {step.steps} steps")
     for framework in record.frameworks:
-        yield Node(text=_visible(framework))
+        yield Node(text=printable(framework))
     for gpu in record.gpus:
-        yield Node(text=f"{_visible(gpu.name)}, {_visible(gpu.uuid)}")
+        yield Node(text=f"{printable(gpu.name)}, {printable(gpu.uuid)}")
     environment = record.environment
     yield Node(
-        text=f"{_visible(environment.python)}, {_visible(environment.platform)}, "
+        text=f"{printable(environment.python)}, {printable(environment.platform)}, "
         f"{len(environment.packages)} packages"
     )
 
@@ -119,7 +120,7 @@ def _grant(chain: Chain, one: Input) -> Node:
         children=(
             Node(
                 text=f"asked by {request.person} for {length} in entry {entry.index}: "
-                f"{_visible(request.reason)}"
+                f"{printable(request.reason)}"
             ),
             *(
                 Node(text=f"approved by {approval.person} in entry {place.index}")
@@ -139,10 +140,3 @@ def _lines(nodes: Sequence[Node], indent: str = "") -> Iterator[str]:
         last = node is nodes[-1]
         yield f"{indent}{'└─' if last else '├─'} {node.text}"
         yield from _lines(node.children, indent + ("   " if last else "│  "))
-
-
-def _visible(text: str) -> str:
-    """What people wrote, with everything escaped that a terminal would act on."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )

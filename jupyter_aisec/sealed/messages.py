@@ -7,6 +7,7 @@ is not its own page. Pure. Types and fields: the Jupyter messaging protocol 5.4.
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ __all__ = [
     "guard_token",
     "paged",
     "sealed_message",
+    "unmarked",
 ]
 
 GUARD_VARIABLE = "AISEC_GUARD_TOKEN"
@@ -35,8 +37,25 @@ PAGED = "page"
 WIDGET_TYPES = frozenset({"comm_open", "comm_msg", "comm_close"})
 """Messages that carry the state of widgets."""
 _WITH_ID = frozenset({"display_data", "update_display_data"})
-_HARMLESS = frozenset({"status", "execute_input", "clear_output", "iopub_welcome"})
-_REPLY = ("status", "execution_count")
+_SEALED = "sealed: open the notebook in a secure kernel"
+_STATUSES = frozenset({"ok", "error", "aborted"})
+_COMPLETENESS = frozenset({"complete", "incomplete", "invalid", "unknown"})
+_ID = re.compile("[A-Za-z0-9-]{1,36}")
+_EMPTY: Mapping[str, Mapping[str, Any]] = {
+    "comm_info_reply": {"comms": {}},
+    "create_subshell_reply": {},
+    "complete_reply": {"matches": [], "cursor_start": 0, "cursor_end": 0, "metadata": {}},
+    "debug_reply": {"type": "response", "success": False, "message": _SEALED},
+    "delete_subshell_reply": {},
+    "execute_reply": {"payload": [], "user_expressions": {}},
+    "history_reply": {"history": []},
+    "inspect_reply": {"found": False, "data": {}, "metadata": {}},
+    "interrupt_reply": {},
+    "is_complete_reply": {"indent": ""},
+    "list_subshell_reply": {"subshell_id": []},
+    "shutdown_reply": {},
+}
+"""Replies that may quote anything, without what they say: all but the kernel's name for itself."""
 
 
 def guard_token(session_key: bytes) -> str:
@@ -55,6 +74,17 @@ def as_output(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
     return {"output_type": output_type, **kept}
 
 
+def unmarked(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a message's content, or of an output, without a mark.
+
+    What a kernel says under that name is nothing: marks are the keeper's to make.
+    """
+    bare = {name: value for name, value in content.items() if name != MARK}
+    if isinstance(bare.get("metadata"), dict):
+        bare["metadata"] = {n: v for n, v in bare["metadata"].items() if n != MARK}
+    return bare
+
+
 def paged(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The outputs that a page makes of a reply's payloads."""
     payload = content.get("payload")
@@ -70,8 +100,8 @@ def sealed_message(
 ) -> tuple[str, dict[str, Any]] | None:
     """Type and content to pass on instead; None for a message that is not passed on.
 
-    ``seal`` turns an output into a sealed one. Messages of widgets, and replies, lose whatever a
-    front end would keep in a notebook or print.
+    ``seal`` turns an output into a sealed one. Messages of widgets, and replies, lose whatever
+    a kernel's code can choose to say in them: a front end may write, print or log it.
     """
     if kind in OUTPUT_TYPES:
         shown: dict[str, Any] = {"data": seal(as_output(kind, content))["data"], "metadata": {}}
@@ -81,20 +111,31 @@ def sealed_message(
         return (kind if kind == "update_display_data" else "display_data"), shown
     if kind in WIDGET_TYPES:
         return kind, {"comm_id": "", "data": {}}
-    if kind == "execute_reply":
-        return kind, _silenced(content)
     if kind == "input_request":
         return kind, {"prompt": "", "password": bool(content.get("password"))}
-    if kind in _HARMLESS or kind.endswith("_reply"):
+    if kind in _EMPTY:
+        return kind, _reply(kind, content)
+    # What is left says a word of a few, a number, or what was said before anything was open.
+    if kind in ("status", "kernel_info_reply"):
         return kind, dict(content)
-    return None
+    if kind == "execute_input":
+        return kind, {"code": "", "execution_count": content.get("execution_count")}
+    if kind == "clear_output":
+        return kind, {"wait": bool(content.get("wait"))}
+    return (kind, {}) if kind == "iopub_welcome" else None
 
 
-def _silenced(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A reply without what it may quote: error text, pager payloads, user expressions."""
-    kept = {name: content[name] for name in _REPLY if name in content}
-    kept |= {"payload": [], "user_expressions": {}}
-    if content.get("status") == "error":
-        sealed = "sealed: open the notebook in a secure kernel"
-        kept |= {"ename": "Error", "evalue": sealed, "traceback": []}
+def _reply(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """A reply without what it may quote: error text, matches, variables, what was run."""
+    status = content.get("status")
+    words = _COMPLETENESS if kind == "is_complete_reply" else _STATUSES
+    kept = {"status": status if status in words else "error", **_EMPTY[kind]}
+    if "execution_count" in content:
+        kept["execution_count"] = content["execution_count"]
+    if kind == "shutdown_reply":
+        kept["restart"] = bool(content.get("restart"))
+    if kind == "create_subshell_reply" and _ID.fullmatch(str(content.get("subshell_id"))):
+        kept["subshell_id"] = content["subshell_id"]
+    if kept["status"] == "error":
+        kept |= {"ename": "Error", "evalue": _SEALED, "traceback": []}
     return kept

@@ -13,7 +13,8 @@ import os
 from collections import OrderedDict
 from typing import Any
 
-from jupyter_aisec.server.marks import Mark, union, unmarked
+from jupyter_aisec.sealed.messages import unmarked
+from jupyter_aisec.server.marks import Mark, union
 
 __all__ = ["Digests", "Streams"]
 

@@ -14,12 +14,13 @@ from jupyter_server.services.contents.filemanager import FileContentsManager
 from jupyter_server.utils import url_path_join
 from traitlets.config import Config
 
-from jupyter_aisec.client import PersonClient
+from jupyter_aisec.client import Home, PersonClient
 from jupyter_aisec.server.contents import NotebookSaves
 from jupyter_aisec.server.grants import FEED, GrantsFeed, GrantsHandler
 from jupyter_aisec.server.guard import Guard
 from jupyter_aisec.server.kernels import SEEN, GuardedConnection
 from jupyter_aisec.server.page import PageHandler
+from jupyter_aisec.server.proofs import Proofs
 from jupyter_aisec.server.seen import Seen
 from jupyter_aisec.server.sessions import ServerSessions
 
@@ -52,7 +53,7 @@ def link(serverapp: ServerApp) -> None:
 def load(serverapp: ServerApp) -> None:
     """Add the routes and, on every save, the guard."""
     settings = serverapp.web_app.settings
-    seen = Seen(ServerSessions(serverapp.session_manager))
+    seen = Seen(ServerSessions(serverapp.session_manager), Proofs(lambda: Home().page_key()))
     saves = NotebookSaves(Guard(seen))
     serverapp.contents_manager.register_pre_save_hook(saves.before_save)
     settings[SEEN] = seen  # from here on secure kernels are told of the guard

@@ -4,6 +4,9 @@ A secure kernel's keeper is told that its outputs are guarded, by a proof that h
 kernel only; terminals and other kernels are not, so that ``papermill`` in a terminal of the lab
 gets sealed outputs. On the way to our page, the mark of an output is carried from the message's
 metadata into its content. A client that is not our page gets sealed outputs.
+
+A mark counts if it stands in the metadata of a message of a kernel that was told: the keeper
+put it there, over whatever the kernel said. What any kernel's content says of marks is dropped.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from jupyter_server.services.kernels.connection.base import (
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
 
+from jupyter_aisec.errors import AisecError
 from jupyter_aisec.sealed.messages import (
     GUARD_VARIABLE,
     MARK,
@@ -29,9 +33,10 @@ from jupyter_aisec.sealed.messages import (
     guard_token,
     paged,
     sealed_message,
+    unmarked,
 )
 from jupyter_aisec.server.digests import Streams
-from jupyter_aisec.server.marks import Mark, carry, parse_mark
+from jupyter_aisec.server.marks import Mark, carry, parse_mark, proved
 from jupyter_aisec.server.page import is_our_page
 from jupyter_aisec.server.seen import Seen
 
@@ -42,10 +47,17 @@ SEEN = "aisec_seen"
 _KEEPER = "jupyter_aisec.kernel.launch"
 _V1 = "v1.kernel.websocket.jupyter.org"
 _HEADER, _PARENT, _METADATA, _CONTENT = range(4)
+_WITHHELD = {
+    "text/plain": "An output was withheld: it is to be sealed, and this server did not start its "
+    "kernel. Open the notebook in the JupyterLab that did."
+}
 
 
 class GuardedKernelManager(ServerKernelManager):
     """Tells each keeper it starts that this server seals outputs on save."""
+
+    aisec_told = False
+    """Whether there is a keeper in front of the kernel that runs, and it was told."""
 
     async def _async_pre_start_kernel(self, **kw: Any) -> tuple[list[str], dict[str, Any]]:
         command, given = await super()._async_pre_start_kernel(**kw)
@@ -55,7 +67,8 @@ class GuardedKernelManager(ServerKernelManager):
         # did not load, nothing is said, and the keeper seals.
         server = getattr(self.parent, "parent", None)
         loaded = server is not None and SEEN in server.web_app.settings
-        if loaded and _KEEPER in command and self.session.key:
+        self.aisec_told = bool(loaded and _KEEPER in command and self.session.key)
+        if self.aisec_told:
             environment[GUARD_VARIABLE] = guard_token(self.session.key)
         return command, {**given, "env": environment}
 
@@ -82,7 +95,8 @@ class GuardedConnection(ZMQChannelsWebsocketConnection):
             passed = self._changed(outgoing_msg)
         except Exception as error:
             # Its text may quote the message.
-            self.log.error("jupyter_aisec: dropped a message (%s)", type(error).__name__)
+            kind = error.code if isinstance(error, AisecError) else type(error).__name__
+            self.log.error("jupyter_aisec: dropped a message (%s)", kind)
             return
         if passed is not None:
             super().handle_outgoing_message(stream, passed)
@@ -92,25 +106,34 @@ class GuardedConnection(ZMQChannelsWebsocketConnection):
         parts = [part if isinstance(part, bytes) else part.bytes for part in fed[1:5]]
         header, parent, metadata = (json.loads(part) for part in parts[:_CONTENT])
         kind = header["msg_type"]
-        mark = parse_mark(metadata[MARK]) if MARK in metadata else None
-        if mark is None and kind not in OUTPUT_TYPES and kind != "execute_reply":
+        is_marked = MARK in metadata
+        if not is_marked and kind not in OUTPUT_TYPES and kind != "execute_reply":
             return message
         content = json.loads(parts[_CONTENT])
-        self._note(kind, str(parent.get("msg_id", "")), content, mark)
-        if mark is None:
+        bare = unmarked(content)
+        # Whoever else marks would have what is shown sealed to a key of their own.
+        told = getattr(self.kernel_manager, "aisec_told", False)
+        mark = parse_mark(metadata[MARK]) if is_marked and told else None
+        if mark is not None or not is_marked:
+            self._note(kind, str(parent.get("msg_id", "")), bare, mark)
+        if not is_marked and bare == content:
             return message
         buffers = fed[5:]
-        if not self._is_page:
-            keys = mark.keys()
-            sealed = sealed_message(kind, content, lambda one: self._seen.sealer.seal(one, keys))
+        if is_marked and not (mark is not None and self._is_page):
+            sealed = sealed_message(kind, bare, lambda one: self._sealed(one, mark))
             if sealed is None:
                 return None
-            header["msg_type"], content = sealed
-            parts[_HEADER], buffers = _json(header), []
-        elif kind in OUTPUT_TYPES:
-            content = carry(kind, mark, content)
-        parts[_CONTENT] = _json(content)
+            header["msg_type"], bare = sealed
+            parts[_HEADER], parts[_METADATA], buffers = _json(header), b"{}", []
+        elif mark is not None and kind in OUTPUT_TYPES:
+            bare = carry(kind, mark, bare, self._seen.proofs.of(proved(mark)))
+        parts[_CONTENT] = _json(bare)
         return [*identities, DELIM, self.session.sign(parts), *parts, *buffers]
+
+    def _sealed(self, output: dict[str, Any], mark: Mark | None) -> dict[str, Any]:
+        if mark is None:
+            return {"data": dict(_WITHHELD)}
+        return self._seen.sealer.seal(output, mark.keys())
 
     def _note(self, kind: str, parent: str, content: dict[str, Any], mark: Mark | None) -> None:
         shown = paged(content) if kind == "execute_reply" else []
@@ -120,7 +143,8 @@ class GuardedConnection(ZMQChannelsWebsocketConnection):
             self._streams.saw(parent, output, mark)
         if mark is not None:
             self._seen.openings.came(self.kernel_id, mark)
-            if shown:
+            # What a person answers becomes an output too, one that the page makes by itself.
+            if shown or kind == "input_request":
                 self._seen.executions.came(parent, mark)
 
 

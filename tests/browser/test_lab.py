@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from jupyter_aisec.client import PersonClient
+from jupyter_aisec.errors import WrongKeyError
 from jupyter_aisec.people.keys import SigningKey
-from jupyter_aisec.sealed.outputs import MIME_TYPE
+from jupyter_aisec.sealed.outputs import MIME_TYPE, read_output, unwrap_content_key
 from jupyter_aisec.sealed.release import ReleaseKey
 from tests.conftest import RunningBroker
 from tests.jupyter import Server
@@ -137,21 +139,35 @@ def test_what_a_secure_kernel_shows_is_live_in_the_page_and_sealed_in_the_file(
     (tmp_path / "rows.txt").write_text("patient 4711")
     source = str(tmp_path / "rows.txt")
     broker.run("artifact", "seal", source, "dataset/rows", person="researcher").check_returncode()
+    # What somebody who shared this notebook wrote into it: to whom its outputs are to be sealed.
+    theirs = ReleaseKey.generate()
+    recipient = {
+        "artifact": "dataset/rows",
+        "seal_id": researcher.artifact("dataset/rows").seal_id,
+        "output_key": base64.b64encode(theirs.public).decode(),
+    }
+    claim = {"aisec": {"recipients": [recipient]}}
+    bait = f'display({{"text/plain": "a bait"}}, raw=True, metadata={claim})\n'
     path = run_notebook(
         page,
         lab,
         "aisec",
         cell("ask", '%grant request dataset/rows --for 1h --reason "A look"'),
-        cell("load", "%load_secure dataset/rows as rows --format bytes"),
-        cell("show", "print(rows)\nrows"),
+        cell("load", bait + "%load_secure dataset/rows as rows --format bytes\nprint(rows)"),
+        cell("show", bait + "print(rows)\nrows"),
     )
     item = page.locator(".jp-AisecGrants")
     expect(item).to_have_text("1 waiting")
     (grant,) = [view for view in approver.grants("pending") if view.reason == "A look"]
     approver.approve(grant.id)
-    expect(page.locator(".jp-OutputArea-output", has_text="patient 4711")).to_have_count(2)
+    expect(page.locator(".jp-OutputArea-output", has_text="patient 4711")).to_have_count(3)
     expect(item).to_contain_text("grant 59:")
     text = save(page, path)
     assert "4711" not in text
-    assert text.count(f'"{MIME_TYPE}"') >= 2
+    outputs = [one for each in json.loads(text)["cells"][1:] for one in each["outputs"]]
+    sealed = [read_output(one["data"][MIME_TYPE]) for one in outputs]
+    assert len(sealed) >= 5
+    for one in sealed:
+        with pytest.raises(WrongKeyError):
+            unwrap_content_key(one.header, lambda _: theirs)
     researcher.return_(grant.id)  # the next test's page shows this person's grants too

@@ -56,6 +56,16 @@ def test_what_is_kept_comes_back_and_only_its_owner_can_read_it(home: Home) -> N
     assert home.session() is None
 
 
+def test_a_page_key_is_made_once_and_a_broken_one_again(home: Home) -> None:
+    key = home.page_key()
+    assert len(key) == 32
+    assert Home(home.folder).page_key() == home.page_key() == key
+    (file,) = home.folder.iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    file.write_bytes(b"")
+    assert home.page_key() not in (key, b"")
+
+
 def test_neither_home_nor_session_show_a_secret(home: Home) -> None:
     assert "very-secret-token" not in f"{home!r} {SESSION!r} {SESSION}"
 

@@ -188,6 +188,8 @@ def keys():
 def opened(keys, *, guarded):
     guard = OutputGuard(guarded=guarded, now=lambda: NOW)
     guard.opened("dataset/rows", SEAL_ID, keys.public)
+    for msg_id in ("m1", "m2", "m3"):
+        guard.change(asked(msg_id, "x"))
     return guard
 
 
@@ -231,9 +233,16 @@ def test_unguarded_replies_quote_nothing(keys):
     "other",
     [
         message("status", {"execution_state": "busy"}),
-        message("execute_input", {"code": "x"}),
-        message("complete_reply", {}, channel="shell"),
+        message("execute_input", {"code": "", "execution_count": 1}),
+        message("clear_output", {"wait": True}),
+        message("interrupt_reply", {"status": "ok"}, channel="control"),
+        message("is_complete_reply", {"status": "incomplete", "indent": ""}, channel="shell"),
+        message(
+            "create_subshell_reply", {"status": "ok", "subshell_id": "5a-1"}, channel="control"
+        ),
+        message("shutdown_reply", {"status": "ok", "restart": True}, channel="control"),
     ],
+    ids=lambda one: one.type,
 )
 @pytest.mark.parametrize("guarded", [True, False])
 def test_all_else_says_the_same(keys, guarded, other):

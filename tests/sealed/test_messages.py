@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from jupyter_aisec.sealed.messages import as_output, guard_token, paged, sealed_message
+from jupyter_aisec.sealed.messages import (
+    as_output,
+    guard_token,
+    paged,
+    sealed_message,
+    unmarked,
+)
 
 
 def seal(output: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +77,50 @@ def seal(output: dict[str, Any]) -> dict[str, Any]:
             id="a question",
         ),
         pytest.param("status", {"a": 1}, "status", {"a": 1}, id="harmless"),
-        pytest.param("is_complete_reply", {"a": 1}, "is_complete_reply", {"a": 1}, id="live"),
+        pytest.param(
+            "kernel_info_reply", {"a": 1}, "kernel_info_reply", {"a": 1}, id="said before"
+        ),
+        pytest.param(
+            "execute_input",
+            {"code": "secret", "execution_count": 3},
+            "execute_input",
+            {"code": "", "execution_count": 3},
+            id="an echo",
+        ),
+        pytest.param(
+            "clear_output", {"wait": "secret"}, "clear_output", {"wait": True}, id="a clearing"
+        ),
+        pytest.param(
+            "iopub_welcome", {"subscription": "secret"}, "iopub_welcome", {}, id="a welcome"
+        ),
+        pytest.param(
+            "is_complete_reply",
+            {"status": "incomplete", "indent": "secret"},
+            "is_complete_reply",
+            {"status": "incomplete", "indent": ""},
+            id="completeness",
+        ),
+        pytest.param(
+            "shutdown_reply",
+            {"status": "ok", "restart": "secret"},
+            "shutdown_reply",
+            {"status": "ok", "restart": True},
+            id="a shutdown",
+        ),
+        pytest.param(
+            "create_subshell_reply",
+            {"status": "ok", "subshell_id": "the secret"},
+            "create_subshell_reply",
+            {"status": "ok"},
+            id="a subshell with a strange name",
+        ),
+        pytest.param(
+            "create_subshell_reply",
+            {"status": "ok", "subshell_id": "5a-1"},
+            "create_subshell_reply",
+            {"status": "ok", "subshell_id": "5a-1"},
+            id="a subshell",
+        ),
     ],
 )
 def test_nothing_is_told_that_would_be_written(
@@ -83,6 +132,14 @@ def test_nothing_is_told_that_would_be_written(
 
 def test_a_message_that_nobody_knows_is_not_passed_on() -> None:
     assert sealed_message("debug_event", {"a": "secret"}, seal) is None
+    assert sealed_message("said_secret_reply", {"status": "ok"}, seal) is None
+
+
+def test_a_mark_goes_and_all_else_stays() -> None:
+    content = {"data": {"aisec": 1}, "metadata": {"aisec": 2, "a": 3}, "aisec": 4}
+    assert unmarked(content) == {"data": {"aisec": 1}, "metadata": {"a": 3}}
+    assert content["aisec"] == 4
+    assert unmarked({"metadata": "odd"}) == {"metadata": "odd"}
 
 
 def test_an_update_is_an_output_like_the_display_it_replaces() -> None:

@@ -11,102 +11,26 @@ import pytest
 from jupyter_server.services.contents.largefilemanager import LargeFileManager
 from tornado.web import HTTPError
 
-from jupyter_aisec.sealed.outputs import (
-    MIME_TYPE,
-    OutputKey,
-    open_output,
-    read_output,
-    unwrap_content_key,
-)
-from jupyter_aisec.sealed.release import ReleaseKey
+from jupyter_aisec.sealed.outputs import MIME_TYPE
 from jupyter_aisec.server.contents import NotebookSaves
 from jupyter_aisec.server.digests import Streams
 from jupyter_aisec.server.guard import Guard
-from jupyter_aisec.server.marks import Mark, Recipient, carry
 from jupyter_aisec.server.seen import Seen
-
-SECRET = "patient 4711 has the rare thing"
-KEY = ReleaseKey.generate()
-MARK = Mark(
-    recipients=(Recipient(artifact="dataset/digits", seal_id="seal_1", output_key=KEY.public),)
+from tests.server.world import (
+    MARK,
+    PROOFS,
+    SECRET,
+    TEXT,
+    Table,
+    cell,
+    notebook,
+    opened,
+    output,
+    plain,
+    read,
+    save,
+    written,
 )
-
-TEXT = {"cell_type": "markdown", "id": "t", "metadata": {}, "source": "x"}
-
-
-def output(type_: str = "display_data", *, marked: bool = True, text: str = SECRET) -> Any:
-    content: dict[str, Any] = {
-        "display_data": {"data": {"text/plain": text}, "metadata": {}},
-        "execute_result": {"data": {"text/plain": text}, "metadata": {}, "execution_count": 1},
-        "stream": {"name": "stdout", "text": text},
-        "error": {"ename": "E", "evalue": text, "traceback": [text]},
-    }[type_]
-    return {"output_type": type_, **(carry(type_, MARK, content) if marked else content)}
-
-
-def cell(*outputs: Any, id_: str = "c1") -> dict[str, Any]:
-    return {
-        "cell_type": "code",
-        "id": id_,
-        "execution_count": 1,
-        "metadata": {},
-        "outputs": list(outputs),
-        "source": "df",
-    }
-
-
-def notebook(*cells: Any, **metadata: Any) -> dict[str, Any]:
-    return {"cells": list(cells), "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
-
-
-class Table:
-    """A server's table of sessions that a test fills: notebook and kernel."""
-
-    def __init__(self) -> None:
-        self.rows: list[tuple[str, str]] = []
-
-    def kernels_of(self, path: str) -> list[str]:
-        return [kernel for at, kernel in self.rows if at == path]
-
-    def notebooks_of(self, kernel: str) -> list[str]:
-        return [at for at, one in self.rows if one == kernel]
-
-
-@pytest.fixture
-def sessions() -> Table:
-    return Table()
-
-
-@pytest.fixture
-def seen(sessions: Table) -> Seen:
-    return Seen(sessions)
-
-
-@pytest.fixture
-def manager(tmp_path: Path, seen: Seen) -> LargeFileManager:
-    manager = LargeFileManager(root_dir=str(tmp_path))
-    saves = NotebookSaves(Guard(seen))
-    manager.register_pre_save_hook(saves.before_save)
-    return manager
-
-
-def written(folder: Path) -> str:
-    """Everything on disk below ``folder``, checkpoints included."""
-    return "".join(p.read_text() for p in sorted(folder.rglob("*")) if p.is_file())
-
-
-def save(manager: LargeFileManager, content: Any, path: str = "a.ipynb", **model: Any) -> Any:
-    return manager.save({"type": "notebook", "content": content, **model}, path)
-
-
-def read(folder: Path, path: str = "a.ipynb") -> Any:
-    return json.loads((folder / path).read_text())
-
-
-def opened(sealed: Any) -> Any:
-    bundle = read_output(sealed["data"][MIME_TYPE])
-    assert bundle.header.keys == (OutputKey(artifact="dataset/digits", seal_id="seal_1"),)
-    return open_output(bundle, unwrap_content_key(bundle.header, lambda _: KEY))
 
 
 @pytest.mark.parametrize("type_", ["display_data", "execute_result", "stream", "error"])
@@ -281,10 +205,6 @@ def test_folders_and_renames_pass(manager: LargeFileManager, tmp_path: Path) -> 
     assert (tmp_path / "folder").is_dir()
 
 
-def plain(**output: Any) -> dict[str, Any]:
-    return {"output_type": "stream", "name": "stdout", "text": SECRET, **output}
-
-
 def test_a_notebook_whose_kernel_opened_something_is_sealed_whatever_its_cells(
     manager: LargeFileManager, tmp_path: Path, seen: Seen, sessions: Table
 ) -> None:
@@ -417,7 +337,7 @@ def test_a_new_server_keeps_what_lies_sealed_in_the_file(
     save(manager, notebook(cell(output())))
     once = (tmp_path / "a.ipynb").read_bytes()
     again = LargeFileManager(root_dir=str(tmp_path))
-    another = Seen(Table())
+    another = Seen(Table(), PROOFS)
     another.openings.found("a.ipynb", MARK)
     again.register_pre_save_hook(NotebookSaves(Guard(another)).before_save)
     save(again, again.get("a.ipynb")["content"])

@@ -5,20 +5,26 @@ from typing import Any
 import pytest
 
 from jupyter_aisec.errors import MalformedError
+from jupyter_aisec.sealed.messages import unmarked
 from jupyter_aisec.server.executions import Executions
 from jupyter_aisec.server.marks import (
     Mark,
     Recipient,
     carry,
+    is_claimed,
     mark_of,
     parse_mark,
+    proved,
     union,
-    unmarked,
 )
 
 DIGITS = Recipient(artifact="dataset/digits", seal_id="seal_1", output_key=b"1")
 MINILM = Recipient(artifact="weights/minilm", seal_id="seal_2", output_key=b"2")
 MARK = Mark(recipients=(DIGITS,))
+
+
+def proves(said: bytes, proof: bytes) -> bool:
+    return said == proved(MARK) and proof == b"proof"
 
 
 @pytest.mark.parametrize(
@@ -33,11 +39,13 @@ MARK = Mark(recipients=(DIGITS,))
 def test_a_carried_mark_is_found_again_and_can_be_taken_off(
     type_: str, content: dict[str, Any]
 ) -> None:
-    output = {"output_type": type_, **carry(type_, MARK, content)}
-    assert mark_of(output) == MARK
+    output = {"output_type": type_, **carry(type_, MARK, content, b"proof")}
+    assert mark_of(output, proves) == MARK
+    assert is_claimed(output)
     assert "aisec" not in content
     bare = unmarked(output)
-    assert mark_of(bare) is None
+    assert mark_of(bare, proves) is None
+    assert not is_claimed(bare)
     assert {**bare, "metadata": bare.get("metadata") or None} == {
         "output_type": type_,
         **content,
