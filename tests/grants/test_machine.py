@@ -279,7 +279,10 @@ class Histories(RuleBasedStateMachine):
         if self.attempt(kernel not in model.confirmed, act):
             model.confirmed.add(kernel)
 
-    @rule(labels=some_labels | st.just({"secret"}), of=st.sets(st.integers(0, 3), max_size=1))
+    @rule(
+        labels=some_labels | st.sampled_from([{"phi"}, {"secret"}]),
+        of=st.sets(st.integers(0, 3), max_size=1),
+    )
     def seal(self, labels: set[str], of: set[int]) -> None:
         """A version made of earlier ones."""
         parents = [one for number, one in enumerate(self.labels) if number in of]
@@ -297,7 +300,8 @@ class Histories(RuleBasedStateMachine):
         which=st.integers(0, 3),
         drops=some_labels,
         first=st.just("researcher") | people,
-        others=st.just(set(APPROVERS)) | st.sets(st.sampled_from(EVERYBODY), max_size=2),
+        others=st.sampled_from([{"approver"}, {"second"}, set(APPROVERS)])
+        | st.sets(st.sampled_from(EVERYBODY), max_size=2),
         wild=st.integers(0, 3),
     )
     def declassify(
@@ -314,6 +318,15 @@ class Histories(RuleBasedStateMachine):
         allowed = may_drop(self.labels[seal_id], drops, first, others)
         if self.attempt(allowed, self.world.declassify, RESULT, *drops, **fields):
             self.labels[seal_id] -= drops
+
+    @rule(
+        label=st.sampled_from(LABELS),
+        others=st.sampled_from([{"approver"}, {"second"}, set(APPROVERS)]),
+    )
+    def clean(self, label: str, others: set[str]) -> None:
+        """A version with one label, and at once an attempt to drop it."""
+        self.seal({label}, set())
+        self.declassify(len(self.labels) - 1, {label}, "researcher", others, 1)
 
     @rule(target=grants, artifacts=some_artifacts, length=seconds, bind=st.booleans())
     def open(self, artifacts: tuple[str, ...], length: int, bind: bool) -> str:
