@@ -59,7 +59,7 @@ def test_a_chain_of_custody_is_shown_and_holds(
     out = capsys.readouterr().out
     assert out.startswith(f"weights/digits-net version 1 ({walked.seal_id}):\n")
     assert " 1 ok   bundle: " in out
-    assert "22 ok   model signature: " in out
+    assert "23 ok   model signature: " in out
     for part in ("dataset/digits", "weights/minilm", "asked by", "approved by"):
         assert part in out
 
