@@ -24,7 +24,6 @@ from jupyter_aisec.grants.signed import Signed, payload_sha256
 from jupyter_aisec.grants.state import State
 from jupyter_aisec.grants.statements import Declassification
 from jupyter_aisec.ledger.bodies import ArtifactDeclassified
-from jupyter_aisec.people.directory import Role
 from jupyter_aisec.people.dsse import Envelope
 
 __all__ = [
@@ -32,6 +31,7 @@ __all__ = [
     "check_beginner",
     "check_declassified",
     "check_drops",
+    "check_reason",
     "demanded",
     "propose_declassification",
 ]
@@ -51,8 +51,8 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
             if name not in self.approvers:
                 raise RefusedError(
                     f"{name} is not among those who can approve this.",
-                    next=f"These can: {', '.join(self.approvers) or 'nobody'}. "
-                    "Begin it again, and let one of them sign.",
+                    next=f"Who can is {' or '.join(self.approvers) or 'nobody'}: "
+                    "`aisec declassify countersign FILE`.",
                     code="declassifier-not-named",
                 )
         return max(0, self.approvals - self._humans(names))
@@ -85,7 +85,7 @@ def demanded(
     policy: Policy,
     artifact: str,
     labels: Iterable[str],
-    people: Mapping[str, Iterable[Role]],
+    people: Mapping[str, Iterable[str]],
     apart: Iterable[str],
 ) -> Demand:
     """Who must sign for dropping any label of a version of ``artifact`` with these ``labels``.
@@ -144,13 +144,24 @@ def check_drops(artifact: str, version: int, labels: frozenset[str], drops: Iter
         )
 
 
-def check_beginner(person: str, roles: Iterable[str], artifact: str, owner: str) -> None:
-    """Raises RefusedError unless ``person`` may begin to declassify ``owner``'s artifact."""
-    if person != owner and "admin" not in roles:
+def check_reason(reason: str) -> None:
+    """Raises MalformedError unless ``reason`` says something, and not too much."""
+    if not (reason.strip() and len(reason) <= MAX_TEXT):
+        raise MalformedError(
+            f"A declassification needs a reason, of at most {MAX_TEXT} characters.",
+            next="Say why, with `--reason TEXT`: those who sign decide by it.",
+            code="declassification-reason-missing",
+        )
+
+
+def check_beginner(said: Declassification, roles: Iterable[str], owner: str) -> None:
+    """Raises RefusedError unless who signed first, with ``roles``, is the owner or an admin."""
+    if said.person != owner and "admin" not in roles:
         raise RefusedError(
-            f"{artifact} is {owner}'s: {person} cannot declassify it.",
-            next=f"{owner} or an admin can begin it: "
-            f"`aisec declassify {artifact} --drop LABEL --reason TEXT`.",
+            f"{said.artifact} is {owner}'s: {said.person} cannot declassify it.",
+            next=f"{owner} or an admin can: "
+            f"`aisec declassify {said.artifact}@{said.version} --drop {said.drops[0]} "
+            "--reason TEXT`.",
             code="declassifier-not-owner",
         )
 
@@ -186,18 +197,13 @@ def check_declassified(
         raise MalformedError(
             "The entry and the declassification differ.", code="declassification-differs"
         )
-    if not (said.reason.strip() and len(said.reason) <= MAX_TEXT):
-        raise MalformedError(
-            f"A declassification needs a reason, of at most {MAX_TEXT} characters.",
-            next="Say why, with `--reason TEXT`: those who sign decide by it.",
-            code="declassification-reason-missing",
-        )
+    check_reason(said.reason)
     found = state.catalog.find(said.artifact, said.version)
     _check_same(state, found, said)
     check_drops(found.artifact, found.version, found.labels, said.drops)
     owner = state.catalog.owner(said.artifact)
     people = who_can_sign(state)
-    check_beginner(said.person, people[said.person], said.artifact, owner)
+    check_beginner(said, people[said.person], owner)
     demanded(
         state.policy, found.artifact, found.labels, people, (said.person, owner, found.by)
     ).require(signed.people[1:])

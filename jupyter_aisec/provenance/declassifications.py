@@ -79,7 +79,7 @@ def _check(e: Evidence, entry: Entry, body: ArtifactDeclassified) -> tuple[str, 
             code="signer-wrong",
         )
     roles = {name: e.directory.person(name).roles for name in names}
-    check_beginner(said.person, roles[said.person], body.artifact, first.by)
+    check_beginner(said, roles[said.person], first.by)
     others = tuple(name for name in names if name != said.person)
     demanded(policy, body.artifact, labels, roles, (said.person, first.by, sealed.by)).require(
         others
