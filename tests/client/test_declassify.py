@@ -73,7 +73,8 @@ def test_an_older_version_is_named(researcher: PersonClient, name: str) -> None:
 
 
 def test_what_nobody_could_approve_is_not_begun(broker: RunningBroker) -> None:
-    """The approver's own: nobody else is named by the rules."""
+    """The approver's own: nobody else whom the rules name has a key."""
+    broker.add("invited", "approver")
     approver = broker.client("approver")
     approver.seal("results/own", {"x.csv": b"x\n1\n"}, labels=["phi"])
     with pytest.raises(RefusedError) as caught:
