@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from jupyter_aisec.broker.config import Config
 from jupyter_aisec.broker.schemas import EnvelopeModel
-from jupyter_aisec.grants.catalog import ArtifactVersion
+from jupyter_aisec.grants.catalog import ArtifactVersion, Dropped
 from jupyter_aisec.grants.grant import Grant, GrantState
 from jupyter_aisec.grants.persons import admins_needed
 from jupyter_aisec.grants.state import State
@@ -24,6 +24,7 @@ from jupyter_aisec.times import format_time
 
 __all__ = [
     "ArtifactView",
+    "DroppedView",
     "EntryView",
     "FindingView",
     "LeaseView",
@@ -88,14 +89,36 @@ class PersonView(View):
         return cls(name=person.name, roles=list(person.roles), keys=keys, removed=person.removed)
 
 
+class DroppedView(View):
+    """Labels that a version lost: in which entry, and who signed, whoever began it first."""
+
+    labels: list[str]
+    entry: int
+    at: str
+    by: list[str]
+
+    @classmethod
+    def of(cls, dropped: Dropped) -> DroppedView:
+        return cls(
+            labels=list(dropped.labels),
+            entry=dropped.index,
+            at=dropped.at,
+            by=list(dropped.people),
+        )
+
+
 class ListedView(View):
-    """One version in a list, and the URL where its sealed files are."""
+    """One version in a list, and the URL where its sealed files are.
+
+    ``labels`` are those that count: its manifest's without those ``dropped`` since.
+    """
 
     artifact: str
     version: int
     seal_id: str
     url: str
     labels: list[str]
+    dropped: list[DroppedView]
     by: str
     at: str
 
@@ -111,6 +134,7 @@ class ListedView(View):
             "seal_id": version.seal_id,
             "url": version.url,
             "labels": sorted(version.labels),
+            "dropped": [DroppedView.of(one) for one in version.dropped],
             "by": version.by,
             "at": version.at,
         }

@@ -79,6 +79,7 @@ def show(
             ("sealed", manifest.created),
             ("type", manifest.media_type),
             ("labels", ", ".join(view.labels)),
+            ("dropped", "; ".join(map(str, view.dropped))),
             ("parents", ", ".join(manifest.parents)),
             ("url", view.url),
             ("files", files),
@@ -105,8 +106,14 @@ def _check_place(to: str | None) -> None:
 
 
 def _table(views: tuple[ListedView, ...]) -> Table:
-    rows = ((one.artifact, one.version, one.seal_id, ", ".join(one.labels)) for one in views)
-    return table(("ARTIFACT", "VERSION", "SEAL ID", "LABELS"), rows)
+    """With a column of dropped labels where there are any."""
+    columns = ["ARTIFACT", "VERSION", "SEAL ID", "LABELS"]
+    rows = [[one.artifact, one.version, one.seal_id, ", ".join(one.labels)] for one in views]
+    if any(one.dropped for one in views):
+        columns.append("DROPPED")
+        for row, one in zip(rows, views, strict=True):
+            row.append("; ".join(map(str, one.dropped)))
+    return table(columns, rows)
 
 
 def _data(view: ArtifactView) -> dict[str, object]:

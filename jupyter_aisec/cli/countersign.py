@@ -12,7 +12,7 @@ from rich.table import Table
 from jupyter_aisec.cli.output import Json, confirm, emit, fields, safe, say
 from jupyter_aisec.client import PersonClient, Unsent
 from jupyter_aisec.client.countersign import countersign as sign
-from jupyter_aisec.client.countersign import missing, read_unsent, send, signers
+from jupyter_aisec.client.countersign import labels_left, missing, read_unsent, send, signers
 from jupyter_aisec.errors import UsageError
 from jupyter_aisec.grants.statements import Enrolment
 
@@ -33,7 +33,7 @@ def countersign(
     unsent = _read(file)
     before = signers(client, unsent)
     if not json:
-        say(_to_be_signed(unsent, before))
+        say(_to_be_signed(unsent, before, labels_left(client, unsent)))
         say("\n".join(map(safe, (unsent.policy or "").splitlines())))
     confirm("Sign this?", yes or json)
     unsent = sign(client, unsent)
@@ -102,8 +102,8 @@ def _read(file: Path) -> Unsent:
         ) from error
 
 
-def _to_be_signed(unsent: Unsent, before: tuple[str, ...]) -> Table:
-    """The statement, field by field as it is signed."""
+def _to_be_signed(unsent: Unsent, before: tuple[str, ...], left: tuple[str, ...] | None) -> Table:
+    """The statement, field by field as it is signed; and the labels that are left after it."""
     said = msgspec.to_builtins(unsent.statement)
     if isinstance(unsent.statement, Enrolment):
         said["key id"] = unsent.statement.key.key_id
@@ -112,6 +112,7 @@ def _to_be_signed(unsent: Unsent, before: tuple[str, ...]) -> Table:
         (
             ("to be signed", unsent.envelope.payload_type),
             *shown.items(),
+            ("labels left", None if left is None else ", ".join(left) or "none"),
             ("signed by", ", ".join(before) or "nobody yet"),
         )
     )

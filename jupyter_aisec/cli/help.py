@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import typer
 from typer.core import TyperGroup
@@ -12,7 +12,7 @@ from jupyter_aisec.cli.output import note
 if TYPE_CHECKING:
     from typer._click import Context, HelpFormatter
 
-__all__ = ["Commands"]
+__all__ = ["Beginning", "Commands"]
 
 
 class Commands(TyperGroup):
@@ -32,6 +32,17 @@ class Commands(TyperGroup):
         if not args:
             note(ctx.get_help())
             raise typer.Exit(2)
+        return super().parse_args(ctx, args)
+
+
+class Beginning(Commands):
+    """A noun that is a verb too: what follows it, unless a command, is for its first command."""
+
+    default: ClassVar[str] = "begin"
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, *ctx.help_option_names):
+            args = [self.default, *args]
         return super().parse_args(ctx, args)
 
 

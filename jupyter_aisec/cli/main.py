@@ -19,6 +19,7 @@ from jupyter_aisec.cli import (
     artifact,
     audit,
     broker,
+    declassify,
     doctor,
     grant,
     key,
@@ -44,7 +45,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-for noun in (broker, person, key, artifact, grant, run, audit, policy):
+for noun in (broker, person, key, artifact, grant, run, audit, policy, declassify):
     app.add_typer(noun.app, name=noun.__name__.rpartition(".")[2])
 app.command()(quickstart.quickstart)
 app.command()(session.login)

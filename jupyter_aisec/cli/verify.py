@@ -15,7 +15,7 @@ import msgspec
 import typer
 
 from jupyter_aisec.cli.output import Json, emit, safe
-from jupyter_aisec.client import PersonClient
+from jupyter_aisec.client import ListedView, PersonClient
 from jupyter_aisec.errors import AisecError, NotFoundError, UsageError
 from jupyter_aisec.ids import is_id
 from jupyter_aisec.ledger.trust import Trust, parse_trust
@@ -118,7 +118,7 @@ def _write(file: Path, content: bytes) -> None:
         ) from error
 
 
-def _find(what: str, version: int | None) -> tuple[str, _Named | None]:
+def _find(what: str, version: int | None) -> tuple[str, ListedView | None]:
     """Where the sealed files lie: a path as it is, a name or run as the broker knows it."""
     path = Path(what)
     if path.is_absolute() or what.split("/")[0] in (".", ".."):
@@ -138,12 +138,12 @@ def _find(what: str, version: int | None) -> tuple[str, _Named | None]:
     client = PersonClient()
     if not is_id(what, "run"):
         found = client.artifact(what, version)
-        return found.url, _Named(found.artifact, found.version, found.seal_id)
+        return found.url, found
     sealed = set(client.run(what).seal_ids)
     for newest in client.artifacts():
         for one in client.versions(newest.artifact):
             if one.seal_id in sealed:
-                return one.url, _Named(one.artifact, one.version, one.seal_id)
+                return one.url, one
     raise NotFoundError(
         f"What {what} sealed is not in the catalog.",
         next=f"`aisec run show {what}` shows its seal ids.",
@@ -151,10 +151,16 @@ def _find(what: str, version: int | None) -> tuple[str, _Named | None]:
     )
 
 
-def _in_the_catalog(report: Report, run: Run | None, named: _Named, asked: str | None) -> Report:
-    """One more check: what was verified is what was asked for, by its name or by its run."""
+def _in_the_catalog(
+    report: Report, run: Run | None, listed: ListedView, asked: str | None
+) -> Report:
+    """One more check: what was verified is what was asked for, by its name or by its run.
+
+    The catalog also says which labels it lost: a bundle that was made before cannot.
+    """
     from jupyter_aisec.provenance.evidence import Check, Report
 
+    named = _Named(listed.artifact, listed.version, listed.seal_id)
     if run is None:
         ok, detail = False, "not checked because the bundle does not say what it is of"
     elif _verified(run) != named:
@@ -162,7 +168,8 @@ def _in_the_catalog(report: Report, run: Run | None, named: _Named, asked: str |
     elif asked not in (None, run.record.run):
         ok, detail = False, f"what lies there is of {run.record.run}"
     else:
-        ok, detail = True, "it is what the catalog names"
+        dropped = "".join(f"; labels dropped: {one}" for one in listed.dropped)
+        ok, detail = True, f"it is what the catalog names{dropped}"
     last = Check(number=len(report.checks) + 1, name="catalog", ok=ok, detail=detail)
     return Report(checks=(*report.checks, last))
 

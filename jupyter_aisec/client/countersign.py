@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from jupyter_aisec.client import declassify
 from jupyter_aisec.errors import ConflictError, MalformedError, SignatureError
 from jupyter_aisec.grants.names import check_person
 from jupyter_aisec.grants.policies import policy_sha256
 from jupyter_aisec.grants.policy import parse_policy
 from jupyter_aisec.grants.statements import (
+    Declassification,
     Enrolment,
     Invitation,
     PolicyChange,
@@ -39,8 +41,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Unsent",
     "countersign",
+    "labels_left",
+    "may_sign",
     "missing",
     "new_token",
+    "prepare_declassification",
     "prepare_enrolment",
     "prepare_invitation",
     "prepare_policy",
@@ -52,7 +57,10 @@ __all__ = [
 
 FORMAT: Final = "jupyter-aisec/unsent/v1"
 INVITATION = timedelta(days=3)
-_TYPES = {one.payload_type: one for one in (Enrolment, Invitation, PolicyChange, Removal)}
+_TYPES = {
+    one.payload_type: one
+    for one in (Declassification, Enrolment, Invitation, PolicyChange, Removal)
+}
 
 
 class Unsent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -129,6 +137,23 @@ def prepare_policy(client: PersonClient, text: str) -> Unsent:
     return Unsent(envelope=client.sign(statement), policy=text)
 
 
+def prepare_declassification(
+    client: PersonClient, name: str, version: int | None, drops: Sequence[str], reason: str
+) -> tuple[Unsent, Declassification]:
+    """Labels of an artifact version to be dropped; raises as :func:`~.declassify.declassification`.
+
+    Without a ``version`` it is the newest.
+    """
+    statement = declassify.declassification(client, name, version, drops, reason)
+    return Unsent(envelope=client.sign(statement)), statement
+
+
+def may_sign(client: PersonClient, said: Declassification) -> tuple[str, ...]:
+    """Those whose signature a declassification takes, or some of them."""
+    view = client.artifact(said.artifact, said.version)
+    return declassify.demand(client, said, view).approvers
+
+
 def prepare_enrolment(client: PersonClient, person: str) -> Unsent:
     """This home's key as a further key of ``person``: signed by itself, to be vouched for."""
     statement = client.statement(Enrolment, person=person, key=client.home.key().public)
@@ -171,7 +196,10 @@ def signers(client: PersonClient, unsent: Unsent) -> tuple[str, ...]:
 
 
 def countersign(client: PersonClient, unsent: Unsent) -> Unsent:
-    """The same with this home's signature; raises ConflictError if it is there already."""
+    """The same with this home's signature; raises ConflictError if it is there already.
+
+    A declassification is not signed by whoever the policy does not name for it.
+    """
     key = client.home.key()
     if any(one.keyid == key.public.key_id for one in unsent.envelope.signatures):
         raise ConflictError(
@@ -179,7 +207,20 @@ def countersign(client: PersonClient, unsent: Unsent) -> Unsent:
             next="Give the file to another admin, or to whoever has an enrolled key.",
             code="signed-already",
         )
-    return msgspec.structs.replace(unsent, envelope=sign_again(unsent.envelope, key))
+    signed = msgspec.structs.replace(unsent, envelope=sign_again(unsent.envelope, key))
+    missing(client, signed)
+    return signed
+
+
+def labels_left(client: PersonClient, unsent: Unsent) -> tuple[str, ...] | None:
+    """The labels left after a declassification; None for every other statement.
+
+    Raises ConflictError or LedgerError where it is not of what the broker shows.
+    """
+    said = unsent.statement
+    if not isinstance(said, Declassification):
+        return None
+    return declassify.labels_left(declassify.find_declassified(client, said), said)
 
 
 def missing(client: PersonClient, unsent: Unsent) -> int:
@@ -190,6 +231,10 @@ def missing(client: PersonClient, unsent: Unsent) -> int:
     if isinstance(statement, PolicyChange):
         waives = parse_policy(unsent.policy or "").waives
         needed = max(int(view.policy["admins_for_policy"]), 2 if waives else 1)
+    elif isinstance(statement, Declassification):
+        shown = declassify.find_declassified(client, statement)
+        others = (name for name in names if name != statement.person)
+        return declassify.demand(client, statement, shown).missing(others)
     elif isinstance(statement, Enrolment):
         needed = 1 if statement.person in names or not names else view.admins_for_keys
     elif isinstance(statement, Removal) and not _is_anothers_admin(client, statement):
@@ -205,6 +250,8 @@ def send(client: PersonClient, unsent: Unsent) -> Any:
     body: dict[str, Any] = {"envelope": unsent.envelope}
     if isinstance(statement, PolicyChange):
         return client.http.post("/v1/policy", {**body, "policy": unsent.policy})
+    if isinstance(statement, Declassification):
+        return client.http.post("/v1/artifacts/declassifications", body)
     if isinstance(statement, Enrolment):
         return client.http.post("/v1/people/enrol", body)
     if isinstance(statement, Removal):

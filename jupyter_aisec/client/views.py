@@ -16,6 +16,7 @@ __all__ = [
     "ApprovalView",
     "ArtifactView",
     "AuditView",
+    "DroppedView",
     "EntryView",
     "Explained",
     "FindingView",
@@ -36,14 +37,34 @@ __all__ = [
 T = TypeVar("T")
 
 
+class DroppedView(msgspec.Struct, frozen=True, kw_only=True):
+    """Labels that a version lost: in which ledger entry, and who signed, its beginner first."""
+
+    labels: tuple[str, ...]
+    entry: int
+    at: str
+    by: tuple[str, ...]
+
+    def __str__(self) -> str:
+        first, *others = self.by
+        return f"{', '.join(self.labels)} in entry {self.entry} by {first} with " + ", ".join(
+            others
+        )
+
+
 class ListedView(msgspec.Struct, frozen=True, kw_only=True):
-    """One version of an artifact and where its sealed files lie."""
+    """One version of an artifact and where its sealed files lie.
+
+    ``labels`` are those that count: its manifest's without those ``dropped`` since.
+    """
 
     artifact: str
     version: int
     seal_id: str
     url: str
     labels: tuple[str, ...] = ()
+    dropped: tuple[DroppedView, ...] = ()
+    by: str = ""
 
 
 class ArtifactView(ListedView, frozen=True, kw_only=True):

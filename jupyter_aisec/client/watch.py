@@ -70,6 +70,13 @@ class LedgerWatch:
         self._keep(came, note)
         return came
 
+    def require_seen(self, seen: Checkpoint) -> None:
+        """That what somebody else saw is the beginning of the ledger that is seen from here.
+
+        Raises LedgerError ``ledger-rolled-back``.
+        """
+        self._require_grown(seen, self.latest())
+
     def _kept(self) -> Checkpoint | None:
         note = self._home.checkpoint()
         return None if note is None else open_checkpoint(note, self._trust().log_key)

@@ -10,6 +10,7 @@ from jupyter_aisec.grants.bindings import propose_binding, propose_ending
 from jupyter_aisec.grants.catalog import ArtifactVersion, Catalog
 from jupyter_aisec.grants.decide import Facts, Refusal, decide
 from jupyter_aisec.grants.decisions import propose_decision, propose_refusal
+from jupyter_aisec.grants.declassify import propose_declassification
 from jupyter_aisec.grants.enrolments import propose_enrolment, propose_login, propose_revocation
 from jupyter_aisec.grants.fold import apply, fold
 from jupyter_aisec.grants.grant import Approved, Bound, Ended, Grant, GrantState
@@ -54,6 +55,7 @@ __all__ = [
     "propose_approval",
     "propose_binding",
     "propose_decision",
+    "propose_declassification",
     "propose_ending",
     "propose_enrolment",
     "propose_invitation",

@@ -6,16 +6,16 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from jupyter_aisec.errors import ConflictError, LedgerError, MalformedError, RefusedError
+from jupyter_aisec.errors import ConflictError, MalformedError, RefusedError
 from jupyter_aisec.grants.grant import Grant
 from jupyter_aisec.grants.names import check_references, narrow, split_reference
 from jupyter_aisec.grants.requests import MAX_TEXT
+from jupyter_aisec.grants.seen import check_seen
 from jupyter_aisec.grants.signatures import read_signed
 from jupyter_aisec.grants.signed import Signed, without_signature
 from jupyter_aisec.grants.state import State
 from jupyter_aisec.grants.statements import Approval
 from jupyter_aisec.ledger.bodies import GrantApproved
-from jupyter_aisec.ledger.checkpoint import Checkpoint
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.times import format_duration
 
@@ -54,7 +54,7 @@ def check_approved(state: State, body: GrantApproved, at: datetime) -> Signed[Ap
     grant = state.grant(approval.grant)
     _check_person(state, grant, approval.person)
     _check_open(grant, at)
-    _check_seen(state, grant, approval)
+    _check_same(state, grant, approval)
     _check_not_wider(grant, approval)
     if len(approval.comment) > MAX_TEXT:
         raise MalformedError(
@@ -117,7 +117,7 @@ def ended_error(grant: Grant, at: datetime) -> RefusedError:
     )
 
 
-def _check_seen(state: State, grant: Grant, approval: Approval) -> None:
+def _check_same(state: State, grant: Grant, approval: Approval) -> None:
     """That the approver saw this request, under this policy, in this ledger."""
     if approval.request_sha256 != grant.signed.sha256:
         raise ConflictError(
@@ -133,19 +133,7 @@ def _check_seen(state: State, grant: Grant, approval: Approval) -> None:
             next="If the policy changed, the request must be made again.",
             code="policy-changed",
         )
-    seen = _read_checkpoint(state, approval.checkpoint)
-    if seen.size > state.size:
-        raise LedgerError(
-            f"The approver saw a ledger of {seen.size} entries, and there are {state.size}.",
-            next="Entries were lost, or hidden from one of you: `aisec audit verify`.",
-            code="checkpoint-ahead",
-        )
-    if seen.root != state.tree.root(seen.size):
-        raise LedgerError(
-            f"The approver saw another ledger: its first {seen.size} entries were not these.",
-            next="Entries were changed, or hidden from one of you: `aisec audit verify`.",
-            code="checkpoint-differs",
-        )
+    check_seen(state, approval.checkpoint)
 
 
 def _check_not_wider(grant: Grant, approval: Approval) -> None:
@@ -166,13 +154,3 @@ def _check_not_wider(grant: Grant, approval: Approval) -> None:
             next="Deny it, or approve something that the others approved.",
             code="approval-empties",
         )
-
-
-def _read_checkpoint(state: State, brief: str) -> Checkpoint:
-    try:
-        return Checkpoint.from_brief(state.genesis.origin, brief)
-    except MalformedError:
-        raise MalformedError(
-            f"{brief[:80]!r} is not a brief ledger checkpoint (size:root).",
-            code="checkpoint-invalid",
-        ) from None

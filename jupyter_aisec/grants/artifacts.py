@@ -128,13 +128,14 @@ def _check_labels(state: State, signed: Signed[ManifestFacts]) -> None:
             raise RefusedError(
                 f"{facts.artifact} was made with {source.artifact} version {source.version} and "
                 f"does not carry its labels: {', '.join(missing)}.",
-                next="Seal it with these labels; dropping one is a decision of its own.",
+                next="Seal it with these labels. Another person's approval then drops one: "
+                f"`aisec declassify {facts.artifact} --drop {missing[0]} --reason TEXT`.",
                 code="labels-missing",
             )
 
 
 def _check_sealer(state: State, artifact: str, person: str) -> None:
-    """Who may seal: policy says who a new name; a new version, its owner or an admin."""
+    """Who may seal: policy says who a new name, and who a new version of one."""
     if state.policy.mode == "observe":
         return
     roles = state.directory.person(person).roles
@@ -145,9 +146,9 @@ def _check_sealer(state: State, artifact: str, person: str) -> None:
             next="Ask an admin: `sealers` in the policy names who may.",
             code="sealer-not-allowed",
         )
-    if versions and person != versions[0].by and "admin" not in roles:
+    if versions and not state.policy.may_seal_version(person, roles, versions[0].by):
         raise RefusedError(
-            f"{artifact} is {versions[0].by}'s: {person} cannot add a version.",
+            f"{artifact} is {versions[0].by}'s: the policy does not let {person} add a version.",
             next="Seal it under a name of your own: `aisec artifact seal SRC NAME`.",
             code="not-the-owner",
         )

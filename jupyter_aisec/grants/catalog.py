@@ -7,7 +7,14 @@ import msgspec
 from jupyter_aisec.errors import MalformedError, NotFoundError
 from jupyter_aisec.people.dsse import Envelope
 
-__all__ = ["MANIFEST_TYPE", "ArtifactVersion", "Catalog", "ManifestFacts", "read_manifest"]
+__all__ = [
+    "MANIFEST_TYPE",
+    "ArtifactVersion",
+    "Catalog",
+    "Dropped",
+    "ManifestFacts",
+    "read_manifest",
+]
 
 MANIFEST_TYPE = "application/vnd.jupyter-aisec.manifest+json"
 
@@ -30,8 +37,20 @@ class ManifestFacts(msgspec.Struct, frozen=True):
         return tuple(key.key_id for key in self.keys)
 
 
+class Dropped(msgspec.Struct, frozen=True, kw_only=True):
+    """Labels that were dropped: the entry, its time, and who signed, whoever began it first."""
+
+    index: int
+    at: str
+    labels: tuple[str, ...]
+    people: tuple[str, ...]
+
+
 class ArtifactVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """One sealed version, and the entry that holds it."""
+    """One sealed version, and the entry that holds it.
+
+    ``labels`` are those that count: its manifest's without those ``dropped`` since.
+    """
 
     index: int
     at: str
@@ -45,6 +64,7 @@ class ArtifactVersion(msgspec.Struct, frozen=True, kw_only=True):
     parents: tuple[str, ...]
     by: str
     wrapped_sha256: dict[str, str]
+    dropped: tuple[Dropped, ...] = ()
 
 
 class Catalog:
@@ -85,6 +105,10 @@ class Catalog:
         """The version with that seal id."""
         return self._seals.get(seal_id)
 
+    def owner(self, artifact: str) -> str:
+        """Whose artifact it is: who answers for its first version; raises NotFoundError."""
+        return self.find(artifact, 1).by
+
     def labels(self, artifact: str) -> frozenset[str]:
         """The labels of all versions of an artifact together."""
         return frozenset().union(*(one.labels for one in self.versions(artifact)))
@@ -92,6 +116,17 @@ class Catalog:
     def add(self, version: ArtifactVersion) -> None:
         self._versions.setdefault(version.artifact, []).append(version)
         self._seals[version.seal_id] = version
+
+    def declassify(self, seal_id: str, dropped: Dropped) -> None:
+        """The version with that seal id carries these labels no more."""
+        old = self._seals[seal_id]
+        new = msgspec.structs.replace(
+            old,
+            labels=old.labels.difference(dropped.labels),
+            dropped=(*old.dropped, dropped),
+        )
+        self._versions[old.artifact][old.version - 1] = new
+        self._seals[seal_id] = new
 
 
 def read_manifest(envelope: Envelope) -> ManifestFacts:

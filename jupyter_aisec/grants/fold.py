@@ -19,6 +19,7 @@ from jupyter_aisec.grants import (
     artifacts,
     bindings,
     decisions,
+    declassify,
     enrolments,
     output_releases,
     persons,
@@ -26,7 +27,7 @@ from jupyter_aisec.grants import (
     releases,
     requests,
 )
-from jupyter_aisec.grants.catalog import ArtifactVersion
+from jupyter_aisec.grants.catalog import ArtifactVersion, Dropped
 from jupyter_aisec.grants.grant import Approved, Bound, Ended, Grant
 from jupyter_aisec.grants.policy import Policy
 from jupyter_aisec.grants.signed import Signed, payload_sha256
@@ -163,6 +164,13 @@ def _artifact_sealed(
     )
 
 
+def _artifact_declassified(
+    state: State, body: bodies.ArtifactDeclassified, found: Signed[Any], at: datetime
+) -> None:
+    dropped = Dropped(index=state.size, at=format_time(at), labels=body.drops, people=found.people)
+    state.catalog.declassify(body.seal_id, dropped)
+
+
 def _grant_requested(
     state: State, body: bodies.GrantRequested, found: Signed[Request], at: datetime
 ) -> None:
@@ -257,6 +265,7 @@ _RULES: dict[type[Body], tuple[_Check, _Record]] = {
     bodies.SessionOpened: (enrolments.check_session, _session_opened),
     bodies.PolicyApplied: (policies.check_policy, _policy_applied),
     bodies.ArtifactSealed: (artifacts.check_sealed, _artifact_sealed),
+    bodies.ArtifactDeclassified: (declassify.check_declassified, _artifact_declassified),
     bodies.GrantRequested: (requests.check_requested, _grant_requested),
     bodies.GrantApproved: (approvals.check_recorded, _grant_approved),
     bodies.GrantDenied: (decisions.check_decided, _grant_ended),

@@ -57,10 +57,13 @@ _PATTERN = re.compile(r"[\w.*?\[\]!-]+(?:/[\w.*?\[\]!-]+)?", re.ASCII)
 MAX_POLICY = 16_384  # characters of a policy file
 LONGEST = 3660 * 86_400  # seconds; ten years is a standing access, which grants are not
 _MAX_PEOPLE = 20  # approvals or admins demanded: more is a slip of the keyboard
+OWNER = "owner"  # of an artifact: who answers for its first version
+VERSION_SEALERS = (OWNER, "role:admin")
 _FILE_DEFAULTS: dict[str, Any] = {
     "begin_within": "24h",
     "admins_for_people": 2,
     "sealers": [f"role:{role}" for role in get_args(Role)],
+    "version_sealers": list(VERSION_SEALERS),
 }
 _DURATIONS = ("pending_for", "begin_within", "longest")
 
@@ -98,6 +101,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     admins_for_policy: int
     admins_for_people: int
     sealers: tuple[str, ...]
+    version_sealers: tuple[str, ...] = VERSION_SEALERS
     same_person: tuple[tuple[str, ...], ...] = ()
     rule: tuple[Rule, ...] = ()
 
@@ -108,13 +112,24 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             not rule.deny and rule.approvals == 0 for rule in self.rule
         )
 
+    def may_seal_version(self, person: str, roles: Iterable[str], owner: str) -> bool:
+        """Whether ``person`` may seal a new version of a name that is ``owner``'s."""
+        owns = OWNER in self.version_sealers and person == owner
+        return owns or names_person(self.version_sealers, person, roles)
+
     def human(self, name: str) -> str:
         """The person behind an account: the first name of the ``same_person`` group it is in."""
         return next((group[0] for group in self.same_person if name in group), name)
 
     def to_dict(self) -> dict[str, Any]:
-        """The canonical form, as the ledger holds it."""
+        """The canonical form, as the ledger holds it.
+
+        What came later than the first ledgers is left out where it says its default: an older
+        policy keeps its digest.
+        """
         built: dict[str, Any] = msgspec.json.decode(canonical(self))
+        if self.version_sealers == VERSION_SEALERS:
+            del built["version_sealers"]
         return built
 
     @classmethod
@@ -125,7 +140,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         except msgspec.ValidationError as error:
             raise _invalid(f"The policy cannot be read: {error}.") from error
         _check(policy, "")
-        if canonical(policy) != canonical(data):
+        if canonical(policy.to_dict()) != canonical(data):
             raise _invalid("The policy is not in its canonical form: defaults are left out.")
         return policy
 
@@ -177,6 +192,8 @@ def _check(policy: Policy, text: str) -> None:
         if not 1 <= getattr(policy, key) <= _MAX_PEOPLE:
             raise _invalid(f"{_line(text, key)}`{key}` must be between 1 and {_MAX_PEOPLE}.")
     _check_principals(policy.sealers, _line(text, "sealers"))
+    others = tuple(one for one in policy.version_sealers if one != OWNER)
+    _check_principals(others, _line(text, "version_sealers"))
     accounts = [name for group in policy.same_person for name in group]
     if len(set(accounts)) != len(accounts) or any(len(group) < 2 for group in policy.same_person):
         raise _invalid(

@@ -15,10 +15,18 @@ from jupyter_aisec.grants.signed import Signed
 from jupyter_aisec.grants.state import State
 from jupyter_aisec.grants.statements import Request
 from jupyter_aisec.ledger.bodies import GrantRequested, Terms
+from jupyter_aisec.people.directory import Role
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.times import parse_time
 
-__all__ = ["check_requested", "explain_request", "facts_of", "labels_asked", "propose_request"]
+__all__ = [
+    "check_requested",
+    "explain_request",
+    "facts_of",
+    "labels_asked",
+    "propose_request",
+    "who_can_sign",
+]
 
 MAX_TEXT = 4_000  # characters of a reason or comment
 
@@ -74,15 +82,19 @@ def check_requested(state: State, body: GrantRequested, at: datetime) -> Signed[
 def facts_of(state: State, request: Request) -> Facts:
     """What the ledger says about those who could decide, and about what is asked for."""
     return Facts(
-        people={
-            person.name: person.roles
-            for person in state.directory.people
-            if person.present_at(state.size)
-            and any(key.valid_at(state.size) for key in person.keys)
-        },
+        people=who_can_sign(state),
         labels=labels_asked(state, request),
         policy_version=state.policy_version,
     )
+
+
+def who_can_sign(state: State) -> dict[str, tuple[Role, ...]]:
+    """Everybody who could sign what is appended next, and their roles."""
+    return {
+        person.name: person.roles
+        for person in state.directory.people
+        if person.present_at(state.size) and any(key.valid_at(state.size) for key in person.keys)
+    }
 
 
 def labels_asked(state: State, request: Request) -> dict[str, frozenset[str]]:

@@ -117,6 +117,21 @@ class PolicyChange(Statement, frozen=True, kw_only=True):
     replaces: int  # the policy version it replaces
 
 
+class Declassification(Statement, frozen=True, kw_only=True):
+    """Labels of one artifact version are dropped; signed by whoever begins it and others."""
+
+    payload_type: ClassVar[str] = "application/vnd.jupyter-aisec.declassification+json"
+
+    artifact: str
+    version: int
+    seal_id: str
+    manifest_sha256: str  # of the manifest's payload, as signed: what exactly is declassified
+    drops: tuple[str, ...]  # labels, sorted, distinct
+    reason: str
+    policy_version: int
+    checkpoint: str  # "<size>:<root, base64>" of the last ledger checkpoint its beginner saw
+
+
 class ReleaseStatement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the broker, and no person, signs over each key release: HPKE base names no sender."""
 

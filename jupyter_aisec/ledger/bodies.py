@@ -99,6 +99,16 @@ class ArtifactSealed(Body, frozen=True, kw_only=True):
     by: str  # the person who answers for it: the sealer, or the holder of the sealing seat
 
 
+class ArtifactDeclassified(Body, frozen=True, kw_only=True):
+    """Labels of a version hold no more; its manifest, which is signed, still has them."""
+
+    artifact: str
+    version: int
+    seal_id: str
+    drops: tuple[str, ...]
+    by: Envelope  # signed by its owner or an admin, and by others whom the policy names
+
+
 class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What policy decided about a request, and why."""
 
@@ -226,6 +236,7 @@ ENTRY_TYPES: dict[str, type[Body]] = {
     "session.opened": SessionOpened,
     "policy.applied": PolicyApplied,
     "artifact.sealed": ArtifactSealed,
+    "artifact.declassified": ArtifactDeclassified,
     "grant.requested": GrantRequested,
     "grant.approved": GrantApproved,
     "grant.denied": GrantDenied,

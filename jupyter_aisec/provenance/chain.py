@@ -1,9 +1,10 @@
 """The chain of custody: the few entries of a ledger that one run rests on.
 
 From the output back: the run, the kernel and its seat, what was released to it, the
-manifests of what it opened, the grants with their requests and approvals, the policy, and
-everybody who signed any of it with the entries that made them somebody. Beside these, all
-admins: how many there were says how many had to sign for a person.
+manifests of what it opened, what dropped labels of these and whose they are, the grants with
+their requests and approvals, the policy, and everybody who signed any of it with the entries
+that made them somebody. Beside these, all admins: how many there were says how many had to
+sign for a person.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from typing import TypeVar
 import msgspec
 
 from jupyter_aisec.errors import LedgerError
-from jupyter_aisec.grants.statements import Binding
+from jupyter_aisec.grants.statements import Approval, Binding, Declassification
 from jupyter_aisec.ledger import bodies
 from jupyter_aisec.ledger.bodies import Body
+from jupyter_aisec.ledger.checkpoint import Checkpoint
 from jupyter_aisec.ledger.entry import Entry
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.provenance.facts import Record
@@ -111,6 +113,36 @@ class Chain:
         """The artifact version of that seal id; raises LedgerError unless there is one."""
         return self._one(bodies.ArtifactSealed, "seal_id", seal_id)
 
+    def first(self, artifact: str) -> tuple[Entry, bodies.ArtifactSealed]:
+        """The first version of that artifact: whose it is; raises LedgerError without one."""
+        for entry, body in self.all(bodies.ArtifactSealed):
+            if (body.artifact, body.version) == (artifact, 1):
+                return entry, body
+        raise _missing(f"the first version of {artifact}")
+
+    def declassified(self, seal_id: str) -> list[tuple[Entry, bodies.ArtifactDeclassified]]:
+        """What dropped labels of that version, in order."""
+        return [
+            found for found in self.all(bodies.ArtifactDeclassified) if found[1].seal_id == seal_id
+        ]
+
+    def seen(self, record: Record) -> Iterator[tuple[Entry, str, Checkpoint]]:
+        """The ledger that each approver and each beginner of a declassification saw.
+
+        With the entry that holds what they signed, and their name.
+        """
+        origin = self.genesis[1].origin
+        for grant in self.grants(record):
+            for entry, body in self.approved(grant):
+                approval = body.approval.read(Approval, Approval.payload_type, "The approval")
+                brief = Checkpoint.from_brief(origin, approval.checkpoint)
+                yield entry, approval.person, brief
+        for entry, dropped in self.all(bodies.ArtifactDeclassified):
+            said = dropped.by.read(
+                Declassification, Declassification.payload_type, "The declassification"
+            )
+            yield entry, said.person, Checkpoint.from_brief(origin, said.checkpoint)
+
     def run(self, run: str) -> tuple[Entry, bodies.RunRecorded]:
         """The entry that records that run; raises LedgerError unless there is one."""
         return self._one(bodies.RunRecorded, "run", run)
@@ -155,6 +187,8 @@ def collect(entries: Sequence[Entry], record: Record) -> tuple[Entry, ...]:
     people: defaultdict[str, list[Entry]] = defaultdict(list)  # by name
     origins: dict[str, list[Entry]] = {}  # by key id: what made that key somebody's
     versions: dict[str, Entry] = {}  # by seal id
+    firsts: dict[str, Entry] = {}  # by artifact: whose it is
+    drops: defaultdict[str, list[Entry]] = defaultdict(list)  # by seal id
     admins: set[str] = set()
     todo = list(entries[:1])
     for entry in entries:
@@ -174,6 +208,9 @@ def collect(entries: Sequence[Entry], record: Record) -> tuple[Entry, ...]:
             origins.setdefault(read_binding(body).kernel_key.key_id, []).append(entry)
         elif isinstance(body, bodies.ArtifactSealed):
             versions[body.seal_id] = entry
+            firsts.setdefault(body.artifact, entry)
+        elif isinstance(body, bodies.ArtifactDeclassified):
+            drops[body.seal_id].append(entry)
         if _is_needed(body, record, grants):
             todo.append(entry)
         if isinstance(body, bodies.RunRecorded) and body.run == record.run:
@@ -189,6 +226,10 @@ def collect(entries: Sequence[Entry], record: Record) -> tuple[Entry, ...]:
         body = entry.content()
         todo += [origin for key_id in _signing_keys(body) for origin in origins.get(key_id, ())]
         seal_ids.update(one.seal_id for one in _released(body))
+        if isinstance(body, bodies.ArtifactSealed):
+            todo += drops[body.seal_id]
+        elif isinstance(body, bodies.ArtifactDeclassified):
+            todo.append(firsts[body.artifact])
         if not todo:  # only now are all versions known that were opened
             todo += [versions[one] for one in sorted(seal_ids) if one in versions]
             seal_ids.clear()

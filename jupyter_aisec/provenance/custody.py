@@ -10,8 +10,9 @@ from datetime import timedelta
 
 import msgspec
 
-from jupyter_aisec.grants.statements import Approval, Request
+from jupyter_aisec.grants.statements import Approval, Declassification, Request
 from jupyter_aisec.ledger import bodies
+from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.provenance.bundle import Bundle
 from jupyter_aisec.provenance.chain import Chain
 from jupyter_aisec.provenance.facts import Cell, Input, Record
@@ -65,7 +66,7 @@ def chain_of_custody(bundle: Bundle) -> Node:
     return Node(
         text=f"{record.output.artifact} version {sealed.version} ({record.output.seal_id}), "
         f"sealed by {sealed.by} in entry {entry.index}",
-        children=(run,),
+        children=(*_dropped(chain, record.output.seal_id), run),
     )
 
 
@@ -103,8 +104,26 @@ def _input(chain: Chain, one: Input) -> Node:
     return Node(
         text=f"{one.artifact} version {one.version} ({one.seal_id}), sealed by {sealed.by} "
         f"in entry {entry.index}",
-        children=(_grant(chain, one),),
+        children=(*_dropped(chain, one.seal_id), _grant(chain, one)),
     )
+
+
+def _dropped(chain: Chain, seal_id: str) -> Iterator[Node]:
+    """The labels that a version lost, and who decided it."""
+    for entry, body in chain.declassified(seal_id):
+        said = body.by.read(Declassification, Declassification.payload_type, "The declassification")
+        others = ", ".join(name for name in _signers(chain, body.by) if name != said.person)
+        yield Node(
+            text=f"label{'s' if len(body.drops) > 1 else ''} {', '.join(body.drops)} dropped in "
+            f"entry {entry.index} by {said.person} with {others}: {printable(said.reason)}"
+        )
+
+
+def _signers(chain: Chain, envelope: Envelope) -> tuple[str, ...]:
+    """Whose keys an envelope names, as far as the chain shows it."""
+    owners = {one.key.key_id: one.name for one in chain.genesis[1].people}
+    owners.update((body.key.key_id, body.person) for _, body in chain.all(bodies.KeyEnrolled))
+    return tuple(owners.get(one.keyid, "somebody") for one in envelope.signatures)
 
 
 def _grant(chain: Chain, one: Input) -> Node:

@@ -15,12 +15,12 @@ from jupyter_aisec.grants.policy import ISOLATION
 from jupyter_aisec.grants.signed import Signed, payload_sha256
 from jupyter_aisec.grants.statements import Approval, Binding, Decision, Request
 from jupyter_aisec.ledger import bodies
-from jupyter_aisec.ledger.checkpoint import Checkpoint
 from jupyter_aisec.ledger.entry import Entry
 from jupyter_aisec.ledger.merkle import verify_consistency
 from jupyter_aisec.people.dsse import Envelope, verify
 from jupyter_aisec.provenance.chain import Chain
 from jupyter_aisec.provenance.evidence import Evidence
+from jupyter_aisec.provenance.labels import labels_at
 from jupyter_aisec.provenance.roster import read_statement
 from jupyter_aisec.sealed.manifest import read_manifest
 from jupyter_aisec.times import parse_time
@@ -79,7 +79,7 @@ def _decide(e: Evidence, entry: Entry, request: Request) -> bodies.Terms:
         for sealed, body in e.run.chain.all(bodies.ArtifactSealed):
             asked = body.artifact == name and pinned in (None, body.version)
             if asked and sealed.index < entry.index:
-                labels[name] |= frozenset(read_manifest(body.manifest).labels)
+                labels[name] |= labels_at(e.run.chain, body, entry.index)
     people = {
         person.name: person.roles
         for person in e.directory.people
@@ -151,22 +151,19 @@ def _read_approval(
 
 
 def check_seen(e: Evidence) -> str:
-    """Each approver looked at an earlier state of this same ledger."""
+    """Whoever approved something looked at an earlier state of this same ledger."""
     proofs = {one.size: one.proof for one in e.bundle.seen}
     used = set()
-    for grant in e.run.chain.grants(e.run.record):
-        for entry, body in e.run.chain.approved(grant):
-            approval: Approval = read_statement(body.approval, Approval, e.run.genesis.origin)
-            seen = Checkpoint.from_brief(e.run.genesis.origin, approval.checkpoint)
-            if seen.size > entry.index or seen.size not in proofs:
-                raise LedgerError(
-                    f"The ledger of {seen.size} entries that {approval.person} saw is not proved "
-                    "to be the beginning of this one."
-                )
-            verify_consistency(
-                seen.size, seen.root, e.checkpoint.size, e.checkpoint.root, proofs[seen.size]
+    for entry, person, seen in e.run.chain.seen(e.run.record):
+        if seen.size > entry.index or seen.size not in proofs:
+            raise LedgerError(
+                f"The ledger of {seen.size} entries that {person} saw is not proved "
+                "to be the beginning of this one."
             )
-            used.add(seen.size)
+        verify_consistency(
+            seen.size, seen.root, e.checkpoint.size, e.checkpoint.root, proofs[seen.size]
+        )
+        used.add(seen.size)
     if used != proofs.keys():
         raise MalformedError("The bundle carries proofs that nothing needs.")
     return f"{len(used)} earlier ledger checkpoints are of this ledger"

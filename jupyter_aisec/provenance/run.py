@@ -8,9 +8,8 @@ import msgspec
 
 from jupyter_aisec.errors import RefusedError
 from jupyter_aisec.grants.signed import payload_sha256
-from jupyter_aisec.grants.statements import Approval
 from jupyter_aisec.ledger.bodies import RunRecorded
-from jupyter_aisec.ledger.checkpoint import Checkpoint, parse_checkpoint
+from jupyter_aisec.ledger.checkpoint import parse_checkpoint
 from jupyter_aisec.ledger.entry import Entry
 from jupyter_aisec.ledger.merkle import Tree
 from jupyter_aisec.people.dsse import Envelope, sign
@@ -103,20 +102,7 @@ def make_bundle(
         entries=prove(chosen, tree, size),
         seen=tuple(
             SeenCheckpoint(size=seen, proof=tree.consistency_proof(seen, size))
-            for seen in _seen_sizes(chain, facts)
+            for seen in sorted({one.size for _, _, one in chain.seen(facts)})
         ),
         model_signature=sign_model(output.manifest, model_key),
     ).to_bytes()
-
-
-def _seen_sizes(chain: Chain, record: Record) -> list[int]:
-    _, genesis = chain.genesis
-    sizes = {
-        Checkpoint.from_brief(
-            genesis.origin,
-            body.approval.read(Approval, Approval.payload_type, "The approval").checkpoint,
-        ).size
-        for grant in chain.grants(record)
-        for _, body in chain.approved(grant)
-    }
-    return sorted(sizes)

@@ -10,6 +10,7 @@ from jupyter_aisec.people.canonical import canonical
 from jupyter_aisec.people.dsse import verify
 from jupyter_aisec.provenance.differences import compare
 from jupyter_aisec.provenance.evidence import Evidence, require_one_signature
+from jupyter_aisec.provenance.labels import labels_at
 from jupyter_aisec.provenance.statement import STATEMENT_TYPE, make_statement
 from jupyter_aisec.sealed.manifest import SIGNATURE_FILE, Manifest, read_manifest
 
@@ -25,6 +26,7 @@ __all__ = [
     "check_run_entry",
     "check_statement",
     "check_statement_signature",
+    "read_sealed",
 ]
 
 
@@ -33,21 +35,22 @@ def check_inputs(e: Evidence) -> str:
     opened = e.run.chain.releases(e.run.record.kernel, e.run.output_entry.index)
     seal_ids = sorted({body.seal_id for _, body in opened})
     for seal_id in seal_ids:
-        _read_sealed(e, *e.run.chain.sealed(seal_id))
+        read_sealed(e, *e.run.chain.sealed(seal_id))
     return f"{len(seal_ids)} sealed inputs"
 
 
 def check_output(e: Evidence) -> str:
     """The output was sealed by the run's kernel or its person, and carries its inputs' labels."""
-    manifest = _read_sealed(e, e.run.output_entry, e.run.output)
+    manifest = read_sealed(e, e.run.output_entry, e.run.output)
     said = (e.run.record.output.artifact, e.run.record.output.manifest_sha256)
     if said != (e.run.output.artifact, payload_sha256(e.run.output.manifest)):
         raise LedgerError("The record names another output than what was sealed.")
     if e.run.output.by != e.seat.person:
         raise IdentityError(f"The output is {e.run.output.by}'s, the kernel {e.seat.person}'s.")
     for _, body in e.run.chain.releases(e.run.record.kernel, e.run.output_entry.index):
-        labels = read_manifest(e.run.chain.sealed(body.seal_id)[1].manifest).labels
-        if missing := sorted(set(labels) - set(manifest.labels)):
+        _, opened = e.run.chain.sealed(body.seal_id)
+        labels = labels_at(e.run.chain, opened, e.run.output_entry.index)
+        if missing := sorted(labels - set(manifest.labels)):
             raise LedgerError(
                 f"The output lacks labels of {body.artifact}: {', '.join(missing)}.",
                 code="labels-missing",
@@ -55,7 +58,7 @@ def check_output(e: Evidence) -> str:
     return f"{manifest.artifact} version {e.run.output.version}, {len(manifest.files)} files"
 
 
-def _read_sealed(e: Evidence, entry: Entry, body: ArtifactSealed) -> Manifest:
+def read_sealed(e: Evidence, entry: Entry, body: ArtifactSealed) -> Manifest:
     """The manifest of a logged version, with its one signature checked."""
     manifest = read_manifest(body.manifest)
     if (manifest.artifact, manifest.seal_id) != (body.artifact, body.seal_id):

@@ -9,22 +9,23 @@ hold) where one of those failed::
      4 genesis           it is the one that the trust file pins
      5 people            every key was enrolled by somebody who might
      6 policy            every policy was signed by the admins it took
-     7 requests          signed, and on terms no weaker than the policy's
-     8 approvals         enough other people, each over exactly that request or less
-     9 same ledger       each approver looked at an earlier state of this ledger
-    10 seats             the kernel took the seats in time, isolated enough
-    11 releases          keys left only for that kernel and within the window
-    12 inputs            everything opened was sealed by somebody known
-    13 output            sealed by that kernel or person, with the labels of its inputs
-    14 manifest          the one at hand is the one that was logged
-    15 sealed files      sizes and digests are the manifest's, and nothing else lies there
-    16 record            signed by the kernel that held the seat
-    17 observation       signed by the person, of this very record
-    18 differences       worked out again
-    19 statement signed  by the broker's key of the genesis
-    20 statement         made again from the entries: the same bytes
-    21 run               its entry names these very bytes
-    22 model signature   OpenSSF Model Signing over the sealed files
+     7 declassifications each dropped label: by its owner or an admin, and enough others
+     8 requests          signed, and on terms no weaker than the policy's
+     9 approvals         enough other people, each over exactly that request or less
+    10 same ledger       whoever approved looked at an earlier state of this ledger
+    11 seats             the kernel took the seats in time, isolated enough
+    12 releases          keys left only for that kernel and within the window
+    13 inputs            everything opened was sealed by somebody known
+    14 output            sealed by that kernel or person, with the labels of its inputs
+    15 manifest          the one at hand is the one that was logged
+    16 sealed files      sizes and digests are the manifest's, and nothing else lies there
+    17 record            signed by the kernel that held the seat
+    18 observation       signed by the person, of this very record
+    19 differences       worked out again
+    20 statement signed  by the broker's key of the genesis
+    21 statement         made again from the entries: the same bytes
+    22 run               its entry names these very bytes
+    23 model signature   OpenSSF Model Signing over the sealed files
 
 What a bundle cannot show is that nothing was left out of it, such as the revocation of a
 key: that takes the whole ledger (``aisec audit verify``).
@@ -43,6 +44,7 @@ from jupyter_aisec.ledger.trust import Trust, trust_of
 from jupyter_aisec.provenance import grant_checks, run_checks
 from jupyter_aisec.provenance.bundle import parse_bundle
 from jupyter_aisec.provenance.chain import Chain
+from jupyter_aisec.provenance.declassifications import check_declassifications
 from jupyter_aisec.provenance.evidence import (
     Check,
     Evidence,
@@ -186,7 +188,8 @@ CHECKS: tuple[Step, ...] = (
     Step("genesis", _check_genesis, ("entries",)),
     Step("people", _check_people, ("genesis",)),
     Step("policy", _check_policy, ("people",)),
-    Step("requests", grant_checks.check_requests, ("policy",)),
+    Step("declassifications", check_declassifications, ("policy",)),
+    Step("requests", grant_checks.check_requests, ("declassifications",)),
     Step("approvals", grant_checks.check_approvals, ("requests",)),
     Step("same ledger", grant_checks.check_seen, ("approvals",)),
     Step("seats", grant_checks.check_seats, ("approvals",)),
@@ -208,6 +211,7 @@ CHECKS: tuple[Step, ...] = (
 _BEFORE_SIGNING = {
     "people",
     "policy",
+    "declassifications",
     "requests",
     "approvals",
     "seats",

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.conftest import RunningBroker
@@ -56,6 +57,76 @@ def test_artifact_of_another(
     met = other.meets(row, "artifact", "seal", str(source), artifact)
     met.follow(other, SRC=str(source), NAME=f"{artifact}-rosa")
     ok(other.run("artifact", "show", f"{artifact}-rosa"))
+
+
+@pytest.fixture
+def labelled(broker: RunningBroker, artifact: str) -> str:
+    """A version of this test's artifact, with a label."""
+    broker.client("researcher").seal(artifact, {"x.csv": b"x\n2\n"}, labels=["phi"])
+    return artifact
+
+
+def begin(person: Person, name: str) -> str:
+    """A declassification that waits for another signature; its file."""
+    drop = ("declassify", name, "--drop", "phi", "--reason", "aggregates", "--json")
+    return str(msgspec.json.decode(ok(person.run(*drop)).stdout)["file"])
+
+
+def labels(person: Person, name: str) -> list[str]:
+    shown = ok(person.run("artifact", "show", name, "--json")).stdout
+    return list(msgspec.json.decode(shown)["labels"])
+
+
+def test_label_not_carried(row: Row, researching: Person, approving: Person, labelled: str) -> None:
+    met = researching.meets(row, "declassify", labelled, "--drop", "ph1", "--reason", "r")
+    assert "phi" in met.follow(researching)
+    ok(approving.run("declassify", "countersign", begin(researching, labelled), "--yes"))
+    assert labels(researching, labelled) == []
+
+
+def test_stranger_declassifies(
+    row: Row,
+    broker: RunningBroker,
+    researching: Person,
+    approving: Person,
+    labelled: str,
+    at_terminal: Callable[[RunningBroker, str], Person],
+) -> None:
+    other = at_terminal(broker, "lena")
+    ok(other.run("login", "--token", broker.add("lena", "researcher")))
+    met = other.meets(row, "declassify", labelled, "--drop", "phi", "--reason", "r")
+    assert met.holes == {"OWNER": "researcher", "NAME": f"{labelled}@2", "LABEL": "phi"}
+    met.follow(researching, TEXT="aggregates")
+    (file,) = researching.folder.glob("*.declassification.json")
+    ok(approving.run("declassify", "countersign", str(file), "--yes"))
+    assert labels(other, labelled) == []
+
+
+def test_declassified_with_a_stranger(
+    row: Row,
+    broker: RunningBroker,
+    researching: Person,
+    approving: Person,
+    labelled: str,
+    at_terminal: Callable[[RunningBroker, str], Person],
+) -> None:
+    other = at_terminal(broker, "nils")
+    ok(other.run("login", "--token", broker.add("nils", "researcher")))
+    file = begin(researching, labelled)
+    met = other.meets(row, "declassify", "countersign", file, "--yes")
+    assert "approver" in met.holes["NAMES"].split(" or ")
+    met.follow(approving, FILE=file)
+    assert labels(other, labelled) == []
+
+
+def test_declassified_without_a_reason(
+    row: Row, researching: Person, approving: Person, labelled: str
+) -> None:
+    met = researching.meets(row, "declassify", labelled, "--drop", "phi", "--reason", " ")
+    ok(researching.run(*met.with_option(TEXT="aggregates")))
+    (file,) = researching.folder.glob("*.declassification.json")
+    ok(approving.run("declassify", "countersign", str(file), "--yes"))
+    assert labels(researching, labelled) == []
 
 
 def test_pickle(row: Row, researching: Person) -> None:

@@ -236,6 +236,21 @@ def test_policy_says_who_seals_a_new_name_and_the_owner_adds_versions() -> None:
     world.seal("dataset/new", world.keys["approver"])
 
 
+def test_policy_says_who_seals_a_new_version() -> None:
+    world = stocked(policy(version_sealers=("owner", "role:approver")))
+    world.seal("dataset/mine", world.keys["researcher"])
+    world.seal("dataset/mine", world.keys["researcher"])
+    world.seal("dataset/mine", world.keys["approver"])
+    with refused("not-the-owner", RefusedError):
+        world.seal("dataset/mine", world.keys["admin"])
+    world.apply_policy(policy(version_sealers=()))
+    for name in ("researcher", "admin"):
+        with refused("not-the-owner", RefusedError):
+            world.seal("dataset/mine", world.keys[name])
+    world.apply_policy(policy(version_sealers=("person:researcher",)))
+    world.seal("dataset/mine", world.keys["researcher"])
+
+
 @pytest.mark.parametrize(
     "change",
     [{"version": 2}, {"by": "approver"}, {"seal_id": "seal_x"}, {"artifact": "dataset/x"}],

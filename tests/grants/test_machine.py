@@ -14,6 +14,7 @@ from datetime import timedelta
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from msgspec.structs import replace
 
 from jupyter_aisec.errors import AisecError
 from jupyter_aisec.grants import fold, propose_ending
@@ -27,7 +28,10 @@ ARTIFACTS = ("dataset/digits", "weights/minilm")
 APPROVERS = ("approver", "second")
 EVERYBODY = ("researcher", "approver", "second", "admin")
 
+RESULT, LABELS = "results/y", ("phi", "secret")  # the researcher's
+
 grants = Bundle("grants")
+some_labels = st.sets(st.sampled_from(LABELS))
 some_artifacts = st.sets(st.sampled_from(ARTIFACTS), min_size=1).map(lambda x: tuple(sorted(x)))
 seconds = st.integers(1, 120)
 people = st.sampled_from(EVERYBODY)
@@ -78,16 +82,31 @@ class Model:
         return ("active", None) if begins is not None and t >= begins else ("scheduled", None)
 
 
+def may_drop(labels: set[str], drops: set[str], first: str, others: set[str]) -> bool:
+    """Whether these people may drop that from a version of the researcher's."""
+    named = {"approver"} if "phi" in labels else {"approver", "second"}
+    return (
+        bool(drops)
+        and drops <= labels
+        and first in ("researcher", "second", "admin")
+        and others <= named - {first}
+        and len(others) >= (2 if "secret" in labels else 1)
+    )
+
+
 class Histories(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.world = stocked(
-            policy(
-                pending_for=PENDING,
-                begin_within=BEGIN,
-                rule={"longest": LONGEST, "approvals": NEEDED},
-            )
+        one = policy().rule[0]
+        asked = replace(one, artifacts=ARTIFACTS, longest=LONGEST, approvals=NEEDED)
+        result = replace(one, name="results", artifacts=("results/*",))
+        phi = replace(
+            one, name="phi", artifacts=(), labels=("phi",), approvers=("person:approver",)
         )
+        secret = replace(one, name="secret", artifacts=(), labels=("secret",), approvals=2)
+        rules = (asked, result, phi, secret)
+        self.world = stocked(policy(pending_for=PENDING, begin_within=BEGIN, rules=rules))
+        self.labels: dict[str, set[str]] = {}  # by seal id: those that count
         self.last = 0
         self.models: dict[str, Model] = {}
         self.kernels: dict[str, Kernel] = {}
@@ -260,6 +279,55 @@ class Histories(RuleBasedStateMachine):
         if self.attempt(kernel not in model.confirmed, act):
             model.confirmed.add(kernel)
 
+    @rule(
+        labels=some_labels | st.sampled_from([{"phi"}, {"secret"}]),
+        of=st.sets(st.integers(0, 3), max_size=1),
+    )
+    def seal(self, labels: set[str], of: set[int]) -> None:
+        """A version made of earlier ones."""
+        parents = [one for number, one in enumerate(self.labels) if number in of]
+        fields = {
+            "seal_id": f"seal_{ulid(50_000 + self.world.state.size)}",
+            "labels": sorted(labels),
+            "parents": parents,
+        }
+        allowed = all(self.labels[parent] <= labels for parent in parents)
+        key = self.world.keys["researcher"]
+        if self.attempt(allowed, self.world.seal, RESULT, key, **fields):
+            self.labels[fields["seal_id"]] = set(labels)
+
+    @rule(
+        which=st.integers(0, 3),
+        drops=some_labels,
+        first=st.just("researcher") | people,
+        others=st.sampled_from([{"approver"}, {"second"}, set(APPROVERS)])
+        | st.sets(st.sampled_from(EVERYBODY), max_size=2),
+        wild=st.integers(0, 3),
+    )
+    def declassify(
+        self, which: int, drops: set[str], first: str, others: set[str], wild: int
+    ) -> None:
+        if not self.labels:
+            return
+        which %= len(self.labels)
+        seal_id = list(self.labels)[which]
+        if wild:  # else mostly labels that it does not carry
+            drops = drops & self.labels[seal_id] or set(self.labels[seal_id])
+        others = others - {first}
+        fields = {"version": which + 1, "signers": (first, *sorted(others))}
+        allowed = may_drop(self.labels[seal_id], drops, first, others)
+        if self.attempt(allowed, self.world.declassify, RESULT, *drops, **fields):
+            self.labels[seal_id] -= drops
+
+    @rule(
+        label=st.sampled_from(LABELS),
+        others=st.sampled_from([{"approver"}, {"second"}, set(APPROVERS)]),
+    )
+    def clean(self, label: str, others: set[str]) -> None:
+        """A version with one label, and at once an attempt to drop it."""
+        self.seal({label}, set())
+        self.declassify(len(self.labels) - 1, {label}, "researcher", others, 1)
+
     @rule(target=grants, artifacts=some_artifacts, length=seconds, bind=st.booleans())
     def open(self, artifacts: tuple[str, ...], length: int, bind: bool) -> str:
         """The straight way, so that histories get past their beginning."""
@@ -284,8 +352,14 @@ class Histories(RuleBasedStateMachine):
             ends = None if begins is None else START + timedelta(seconds=begins + model.seconds)
             assert found.ends_at == ends
 
+    @invariant()
+    def labels_agree(self) -> None:
+        found = self.world.state.catalog.versions(RESULT)
+        assert [(one.seal_id, set(one.labels)) for one in found] == list(self.labels.items())
+
     def teardown(self) -> None:
         again = fold(self.world.entries, signatures=True)
+        assert again.catalog.versions(RESULT) == self.world.state.catalog.versions(RESULT)
         assert again.grants == self.world.state.grants
         assert again.tree.root() == self.world.state.tree.root()
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from jupyter_aisec.errors import MalformedError
 from jupyter_aisec.grants import DEFAULT_POLICY_TEXT, Policy, Rule, parse_policy
-from jupyter_aisec.grants.policy import describe, names_person
+from jupyter_aisec.grants.policy import VERSION_SEALERS, describe, names_person
 from jupyter_aisec.people.canonical import canonical
 from tests.grants.world import policy
 
@@ -43,6 +43,16 @@ FAULTS = {
         'sealers = ["role:researcher"',
         'sealers = ["researcher"',
         "Line 6: 'resear",
+    ),
+    "unknown sealer of versions": (
+        "[[rule]]\nname",
+        'version_sealers = ["owner", "admin"]\n[[rule]]\nname',
+        "Line 8: 'admin' names nobody",
+    ),
+    "an owner is no sealer of names": (
+        'sealers = ["role:researcher"',
+        'sealers = ["owner"',
+        "Line 6: 'owner' names nobody",
     ),
     "empty rule": ('["weights/*", "dataset/*", "results/*"]', "[]", "covers nothing"),
     "pattern over paths": ('"weights/*"', '"weights/a/b"', "is not a pattern"),
@@ -167,6 +177,17 @@ def test_a_policy_that_waives_anything_says_so() -> None:
     assert not policy(rules=(deny,)).waives
 
 
+def test_a_policy_of_an_older_ledger_keeps_its_digest() -> None:
+    """What came later is left out of the canonical form where it says its default."""
+    old = policy()
+    assert "version_sealers" not in old.to_dict()
+    changed = policy(version_sealers=("owner",))
+    assert changed.to_dict()["version_sealers"] == ["owner"]
+    spelled_out = {**old.to_dict(), "version_sealers": list(VERSION_SEALERS)}
+    with pytest.raises(MalformedError, match="canonical form"):
+        Policy.from_dict(spelled_out)
+
+
 durations = st.integers(1, 3660 * 86_400)
 principals = st.lists(
     st.sampled_from(["role:researcher", "role:approver", "role:admin", "person:person-a"]),
@@ -191,6 +212,7 @@ policies = st.builds(
     admins_for_policy=st.integers(1, 20),
     admins_for_people=st.integers(1, 20),
     sealers=principals,
+    version_sealers=st.just(VERSION_SEALERS) | principals,
     same_person=st.sampled_from([(), (("person-a", "person-a.admin"),)]),
     rule=st.lists(rules, max_size=3, unique_by=lambda rule: rule.name).map(tuple),
 )

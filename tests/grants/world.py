@@ -27,6 +27,7 @@ from jupyter_aisec.grants import (
     propose_approval,
     propose_binding,
     propose_decision,
+    propose_declassification,
     propose_enrolment,
     propose_invitation,
     propose_login,
@@ -43,6 +44,7 @@ from jupyter_aisec.grants.statements import (
     Approval,
     Binding,
     Decision,
+    Declassification,
     Enrolment,
     Invitation,
     KeyRevocation,
@@ -212,6 +214,24 @@ class World:
         }
         return sign({**values, **fields}, MANIFEST_TYPE, by or self.keys["admin"])
 
+    def declassification(
+        self, artifact: str, *drops: str, signers: tuple[str, ...], **fields: Any
+    ) -> Envelope:
+        """The last version's labels, dropped by ``signers``, of whom the first begins it."""
+        found = self.state.catalog.find(artifact, fields.pop("version", None))
+        values = {
+            "artifact": artifact,
+            "version": found.version,
+            "seal_id": found.seal_id,
+            "manifest_sha256": payload_sha256(found.manifest),
+            "drops": tuple(sorted(drops)),
+            "reason": "Aggregates only",
+            "policy_version": self.state.policy_version,
+            "checkpoint": self.checkpoint(),
+        }
+        statement = Declassification(**self.head(signers[0]), **{**values, **fields})
+        return self.sign(statement, *signers[1:])
+
     def policy_change(self, new: Policy, *signers: str, **fields: Any) -> Envelope:
         values = {"policy_sha256": policy_sha256(new), "replaces": self.state.policy_version}
         first, *others = signers or ("admin", "second")
@@ -303,6 +323,14 @@ class World:
         body = propose_sealed(self.state, manifest, place(manifest), wrapped, self.now)
         self.append(body)
         return body.seal_id
+
+    def declassify(
+        self, artifact: str, *drops: str, signers: tuple[str, ...], **fields: Any
+    ) -> int:
+        """Drop labels, and return the index of the entry."""
+        envelope = self.declassification(artifact, *drops, signers=signers, **fields)
+        self.append(propose_declassification(self.state, envelope, self.now))
+        return self.state.size - 1
 
     def apply_policy(self, new: Policy, *signers: str) -> None:
         envelope = self.policy_change(new, *signers)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from jupyter_aisec.grants.statements import Approval, Statement
+from jupyter_aisec.grants.statements import Approval, Declassification, Statement
 from jupyter_aisec.ledger import Checkpoint, Entry, Tree, make_entry, sign_checkpoint
 from jupyter_aisec.ledger import bodies as b
 from jupyter_aisec.people import Envelope, sign, sign_again
@@ -70,12 +70,17 @@ class Forger:
             signed = sign_again(signed, self.world.keys[name])
         return signed
 
+    def names(self, envelope: Envelope) -> list[str]:
+        """Who signed it."""
+        keys = {key.public.key_id: name for name, key in self.world.keys.items()}
+        return [keys[one.keyid] for one in envelope.signatures]
+
     def bundle(self) -> Bundle:
         bundle = parse_bundle(self.walked.bundle)
         chosen = {one.index for one in bundle.entries} | set(self.changes)
         entries: list[Entry] = []
         tree = Tree()
-        seen: set[int] = set()
+        seen: dict[int, int] = {}  # by entry: the size of the ledger that its signer saw
         for one in self.world.entries:
             body: Any = self.changes.get(one.index, one.content())
             if isinstance(body, b.GrantApproved):
@@ -86,9 +91,19 @@ class Forger:
                         body.approval, Approval, "approver", "broker", checkpoint=brief
                     )
                     body = replace(body, approval=again)
-                    seen.add(tree.size)
+                    seen[one.index] = tree.size
                 else:
-                    seen.add(int(approval.checkpoint.split(":")[0]))
+                    seen[one.index] = int(approval.checkpoint.split(":")[0])
+            elif isinstance(body, b.ArtifactDeclassified):
+                said = body.by.read(Declassification, Declassification.payload_type, "It")
+                if one.index not in self.changes:
+                    brief = Checkpoint(ORIGIN, tree.size, tree.root()).brief
+                    names = self.names(body.by)
+                    again = self.resign(body.by, Declassification, *names, checkpoint=brief)
+                    body = replace(body, by=again)
+                    seen[one.index] = tree.size
+                else:
+                    seen[one.index] = int(said.checkpoint.split(":")[0])
             at = self.times.get(one.index, one.at)
             entries.append(make_entry(one.index, at, body, one.salt))
             tree.append(entries[-1].leaf_hash)
@@ -100,7 +115,7 @@ class Forger:
             entries=prove([one for one in entries if one.index in chosen], tree, tree.size),
             seen=tuple(
                 SeenCheckpoint(size=size, proof=tree.consistency_proof(size))
-                for size in sorted(seen)
+                for size in sorted({size for index, size in seen.items() if index in chosen})
             ),
         )
 

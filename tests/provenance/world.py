@@ -18,6 +18,7 @@ from jupyter_aisec.grants.fold import apply
 from jupyter_aisec.grants.statements import (
     Approval,
     Binding,
+    Declassification,
     Enrolment,
     Invitation,
     KeyRevocation,
@@ -219,6 +220,25 @@ class World:
         self.append(body)
         self.files[seal_id] = contents
         return seal_id, body.version
+
+    def declassify(self, artifact: str, *drops: str, by: tuple[str, ...]) -> int:
+        """Drop labels of the last version; the entry's index."""
+        found = self.state.catalog.find(artifact)
+        envelope = self.sign(
+            Declassification,
+            by[0],
+            artifact=artifact,
+            version=found.version,
+            seal_id=found.seal_id,
+            manifest_sha256=grants.payload_sha256(found.manifest),
+            drops=tuple(sorted(drops)),
+            reason="Aggregates only",
+            policy_version=self.state.policy_version,
+            checkpoint=self.checkpoint().brief,
+        )
+        for name in by[1:]:
+            envelope = sign_again(envelope, self.keys[name])
+        return self.append(grants.propose_declassification(self.state, envelope, self.now))
 
     def request(self, artifacts: tuple[str, ...], grant: str | None = None) -> None:
         envelope = self.sign(

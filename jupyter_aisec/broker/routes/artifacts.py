@@ -8,9 +8,12 @@ from fastapi import APIRouter, Path, Query
 
 from jupyter_aisec.broker.identity import BrokerDep, SenderDep, SignedInDep
 from jupyter_aisec.broker.pages import LINKED, PageDep
-from jupyter_aisec.broker.schemas import SealedIn
+from jupyter_aisec.broker.schemas import SealedIn, StatementIn
 from jupyter_aisec.broker.sealing import accept_version
+from jupyter_aisec.broker.statements import append_statement
 from jupyter_aisec.broker.views import ArtifactView, ListedView, SealedView, StoreView
+from jupyter_aisec.grants.declassify import propose_declassification
+from jupyter_aisec.grants.statements import Declassification
 
 router = APIRouter(prefix="/v1", tags=["artifacts"])
 
@@ -66,6 +69,23 @@ def seal(broker: BrokerDep, sender: SenderDep, body: SealedIn) -> SealedView:
     """With a session, or signed by a kernel that took a seat; the manifest by the same one."""
     version = accept_version(broker, body, sender)
     return SealedView(artifact=version.artifact, version=version.version)
+
+
+@router.post("/artifacts/declassifications", summary="Drop labels of a version; several sign")
+def declassify(broker: BrokerDep, who: SignedInDep, body: StatementIn) -> ArtifactView:
+    """By its owner or an admin, and by others whom the policy names; the manifest stays."""
+    envelope = body.envelope.envelope()
+    said = envelope.read(Declassification, Declassification.payload_type, "The declassification")
+    append_statement(
+        broker,
+        who,
+        envelope,
+        propose_declassification,
+        action="declassify",
+        subject=f"{said.artifact}@{said.version}",
+    )
+    with broker.ledger.reading() as (state, _):
+        return ArtifactView.of(state.catalog.find(said.artifact, said.version))
 
 
 @router.get("/store", summary="Where new versions are written")
