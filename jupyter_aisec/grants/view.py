@@ -93,10 +93,10 @@ class GrantView(msgspec.Struct, frozen=True, kw_only=True):
     now: str
     request: Envelope
     terms: Terms
-    break_glass: bool = False  # these four have defaults for brokers from before them
-    reviews_needed: int = 0
-    reviews: tuple[ReviewView, ...] = ()
-    review_by: tuple[str, ...] = ()
+    break_glass: bool
+    reviews_needed: int
+    reviews: tuple[ReviewView, ...]
+    review_by: tuple[str, ...]
 
 
 class Explained(msgspec.Struct, frozen=True, kw_only=True):

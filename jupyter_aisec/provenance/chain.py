@@ -3,7 +3,8 @@
 From the output back: the run, the kernel and its seat, what was released to it, the
 manifests of what it opened, the grants with their requests and approvals, the policy, and
 everybody who signed any of it with the entries that made them somebody. Beside these, all
-admins: how many there were says how many had to sign for a person.
+admins: how many there were says how many had to sign for a person; and where somebody broke
+the glass, all who were told: that there were other people, whom policy named, is to be shown.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ AboutPeople = bodies.PersonInvited | bodies.PersonRemoved | bodies.KeyEnrolled |
 _GRANT_TYPES = (
     bodies.GrantRequested,
     bodies.GrantApproved,
+    bodies.GrantReviewed,
     bodies.GrantDenied,
     bodies.GrantWithdrawn,
     bodies.GrantReturned,
@@ -107,6 +109,10 @@ class Chain:
         """The approvals of that grant, in order."""
         return [found for found in self.all(bodies.GrantApproved) if found[1].grant == grant]
 
+    def reviewed(self, grant: str) -> list[tuple[Entry, bodies.GrantReviewed]]:
+        """The reviews of that grant, in order: those there were when the run was recorded."""
+        return [found for found in self.all(bodies.GrantReviewed) if found[1].grant == grant]
+
     def sealed(self, seal_id: str) -> tuple[Entry, bodies.ArtifactSealed]:
         """The artifact version of that seal id; raises LedgerError unless there is one."""
         return self._one(bodies.ArtifactSealed, "seal_id", seal_id)
@@ -156,6 +162,7 @@ def collect(entries: Sequence[Entry], record: Record) -> tuple[Entry, ...]:
     origins: dict[str, list[Entry]] = {}  # by key id: what made that key somebody's
     versions: dict[str, Entry] = {}  # by seal id
     admins: set[str] = set()
+    told: set[str] = set()  # who would have been asked: that they were others is to be shown
     todo = list(entries[:1])
     for entry in entries:
         body = entry.content()
@@ -176,9 +183,12 @@ def collect(entries: Sequence[Entry], record: Record) -> tuple[Entry, ...]:
             versions[body.seal_id] = entry
         if _is_needed(body, record, grants):
             todo.append(entry)
+            if isinstance(body, bodies.GrantRequested) and body.terms.reviews:
+                told.update(body.terms.approvers)
         if isinstance(body, bodies.RunRecorded) and body.run == record.run:
             break
     todo += origins.get(record.kernel, ())
+    todo += [entry for name in sorted(told) for entry in people[name]]
     seal_ids = {record.output.seal_id, *(one.seal_id for one in record.inputs)}
     chosen: dict[int, Entry] = {}
     while todo:

@@ -11,20 +11,21 @@ hold) where one of those failed::
      6 policy            every policy was signed by the admins it took
      7 requests          signed, and on terms no weaker than the policy's
      8 approvals         enough other people, each over exactly that request or less
-     9 same ledger       each approver looked at an earlier state of this ledger
-    10 seats             the kernel took the seats in time, isolated enough
-    11 releases          keys left only for that kernel and within the window
-    12 inputs            everything opened was sealed by somebody known
-    13 output            sealed by that kernel or person, with the labels of its inputs
-    14 manifest          the one at hand is the one that was logged
-    15 sealed files      sizes and digests are the manifest's, and nothing else lies there
-    16 record            signed by the kernel that held the seat
-    17 observation       signed by the person, of this very record
-    18 differences       worked out again
-    19 statement signed  by the broker's key of the genesis
-    20 statement         made again from the entries: the same bytes
-    21 run               its entry names these very bytes
-    22 model signature   OpenSSF Model Signing over the sealed files
+     9 reviews           by other people, where somebody broke the glass; what is owed is said
+    10 same ledger       each approver looked at an earlier state of this ledger
+    11 seats             the kernel took the seats in time, isolated enough
+    12 releases          keys left only for that kernel and within the window
+    13 inputs            everything opened was sealed by somebody known
+    14 output            sealed by that kernel or person, with the labels of its inputs
+    15 manifest          the one at hand is the one that was logged
+    16 sealed files      sizes and digests are the manifest's, and nothing else lies there
+    17 record            signed by the kernel that held the seat
+    18 observation       signed by the person, of this very record
+    19 differences       worked out again
+    20 statement signed  by the broker's key of the genesis
+    21 statement         made again from the entries: the same bytes
+    22 run               its entry names these very bytes
+    23 model signature   OpenSSF Model Signing over the sealed files
 
 What a bundle cannot show is that nothing was left out of it, such as the revocation of a
 key: that takes the whole ledger (``aisec audit verify``).
@@ -40,7 +41,7 @@ from jupyter_aisec.errors import AisecError, LedgerError, SignatureError
 from jupyter_aisec.ledger.checkpoint import open_checkpoint
 from jupyter_aisec.ledger.merkle import verify_inclusion
 from jupyter_aisec.ledger.trust import Trust, trust_of
-from jupyter_aisec.provenance import grant_checks, run_checks
+from jupyter_aisec.provenance import grant_checks, review_checks, run_checks
 from jupyter_aisec.provenance.bundle import parse_bundle
 from jupyter_aisec.provenance.chain import Chain
 from jupyter_aisec.provenance.evidence import (
@@ -188,6 +189,7 @@ CHECKS: tuple[Step, ...] = (
     Step("policy", _check_policy, ("people",)),
     Step("requests", grant_checks.check_requests, ("policy",)),
     Step("approvals", grant_checks.check_approvals, ("requests",)),
+    Step("reviews", review_checks.check_reviews, ("requests",)),
     Step("same ledger", grant_checks.check_seen, ("approvals",)),
     Step("seats", grant_checks.check_seats, ("approvals",)),
     Step("releases", grant_checks.check_releases, ("seats",)),
@@ -199,7 +201,7 @@ CHECKS: tuple[Step, ...] = (
     Step("observation", run_checks.check_observation, ("record",)),
     Step("differences", run_checks.check_differences, ("releases", "observation")),
     Step("statement signed", run_checks.check_statement_signature, ("genesis",)),
-    Step("statement", run_checks.check_statement, ("differences", "statement signed")),
+    Step("statement", run_checks.check_statement, ("reviews", "differences", "statement signed")),
     Step("run", run_checks.check_run_entry, ("differences",)),
     Step("model signature", run_checks.check_model_signature, ("output",)),
 )
@@ -210,6 +212,7 @@ _BEFORE_SIGNING = {
     "policy",
     "requests",
     "approvals",
+    "reviews",
     "seats",
     "releases",
     "inputs",
