@@ -48,9 +48,11 @@ class Desk(Protocol):
     def about(self) -> About: ...
     def kernel_client(self, key: SigningKey, release_key: ReleaseKey) -> KernelClient: ...
     def request(
-        self, artifacts: Sequence[str], seconds: int, reason: str, break_glass: bool
+        self, artifacts: Sequence[str], seconds: int, reason: str, *, break_glass: bool = False
     ) -> GrantView: ...
-    def extend(self, grant: str, seconds: int, reason: str, break_glass: bool) -> GrantView: ...
+    def extend(
+        self, grant: str, seconds: int, reason: str, *, break_glass: bool = False
+    ) -> GrantView: ...
     def withdraw(self, grant: str, reason: str) -> GrantView: ...
     def return_(self, grant: str, reason: str) -> GrantView: ...
     def bind(self, grant: str, kernel_key: PublicKey, release_key: bytes) -> GrantView: ...
@@ -78,13 +80,15 @@ class HomeDesk:
         )
 
     def request(
-        self, artifacts: Sequence[str], seconds: int, reason: str, break_glass: bool
+        self, artifacts: Sequence[str], seconds: int, reason: str, *, break_glass: bool = False
     ) -> GrantView:
         return self._person.request(
             artifacts, seconds, reason, seat=self._seat, break_glass=break_glass
         )
 
-    def extend(self, grant: str, seconds: int, reason: str, break_glass: bool) -> GrantView:
+    def extend(
+        self, grant: str, seconds: int, reason: str, *, break_glass: bool = False
+    ) -> GrantView:
         return self._person.extend(grant, seconds, reason, break_glass=break_glass)
 
     def withdraw(self, grant: str, reason: str) -> GrantView:
@@ -131,7 +135,7 @@ class KeeperDesk:
         return KernelClient(self._url, key, release_key, self.about().trust)
 
     def request(
-        self, artifacts: Sequence[str], seconds: int, reason: str, break_glass: bool
+        self, artifacts: Sequence[str], seconds: int, reason: str, *, break_glass: bool = False
     ) -> GrantView:
         return self._post(
             "request",
@@ -143,7 +147,9 @@ class KeeperDesk:
             },
         )
 
-    def extend(self, grant: str, seconds: int, reason: str, break_glass: bool) -> GrantView:
+    def extend(
+        self, grant: str, seconds: int, reason: str, *, break_glass: bool = False
+    ) -> GrantView:
         return self._post(
             "extend",
             {"grant": grant, "seconds": seconds, "reason": reason, "break_glass": break_glass},

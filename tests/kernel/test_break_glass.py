@@ -87,11 +87,11 @@ def test_the_keeper_signs_for_it_too(relayed):
     run(relayed, ASK)
     view = newest(relayed.world)
     assert view.break_glass
-    asked = desk.request(("dataset/rows",), 60, "as ever", False)
+    asked = desk.request(("dataset/rows",), 60, "as ever")
     assert (asked.state, asked.break_glass) == ("pending", False)
     relayed.world.approver.send_review(
         relayed.world.approver.prepare_review(relayed.world.approver.grant(view.id), "justified")
     )
-    assert desk.extend(view.id, 60, "more", True).break_glass
-    assert not desk.extend(view.id, 60, "more", False).break_glass
+    assert desk.extend(view.id, 60, "more", break_glass=True).break_glass
+    assert not desk.extend(view.id, 60, "more").break_glass
     assert relayed.relay.refused == []
