@@ -17,6 +17,7 @@ from hypothesis import settings
 
 from jupyter_aisec.cli import main
 from jupyter_aisec.client import Account, Home, PersonClient
+from jupyter_aisec.grants.policy import DEFAULT_POLICY_TEXT
 from jupyter_aisec.people.keys import SigningKey
 from tests.effort import examples
 from tests.scripted import Scripted, serving
@@ -30,6 +31,19 @@ os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
 
 AISEC = (sys.executable, "-m", "jupyter_aisec.cli")
 PEOPLE = ("researcher", "approver")
+# The default policy, but for 15 minutes nobody need be asked first; not of results, and of
+# nothing labelled "strict".
+BREAKABLE = f"""\
+{DEFAULT_POLICY_TEXT.replace('"results/*"]', '"none/*"]').replace("# break_glass", "break_glass")}
+[[rule]]
+name = "no glass"
+artifacts = ["results/*"]
+labels = ["strict"]
+requesters = ["role:researcher"]
+approvers = ["role:approver"]
+approvals = 1
+longest = "1h"
+"""
 
 
 class RunningBroker:
@@ -72,6 +86,16 @@ class RunningBroker:
         self.run("person", "countersign", file, "--yes", person="researcher").check_returncode()
         token: str = msgspec.json.decode(added.stdout)["token"]
         return token
+
+    def put_in_force(self, policy: str) -> None:
+        """Another policy (TOML), signed by both admins."""
+        file = self.folder / "policy.toml"
+        file.write_text(policy)
+        change = file.with_suffix(".change.json")
+        self.run("policy", "apply", str(file), "--yes", person="approver").check_returncode()
+        countersign = ("policy", "countersign", str(change), "--yes")
+        self.run(*countersign, person="researcher").check_returncode()
+        change.unlink()
 
     def environment(self, person: str | None = None) -> dict[str, str]:
         """What the processes of that person, or of nobody, are started with."""

@@ -77,6 +77,7 @@ class ExplainIn(Strict):
 
     artifacts: list[Annotated[str, Field(max_length=200)]] = Field(min_length=1, max_length=1000)
     seconds: int = Field(ge=1, le=2**31)
+    break_glass: bool = False
 
 
 class PolicyIn(Strict):

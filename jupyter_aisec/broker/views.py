@@ -64,8 +64,11 @@ class SessionView(View):
 
 
 class WhoView(View):
+    """Whom the session speaks for, and how many break-glass grants wait for their review."""
+
     person: str
     roles: list[Role]
+    reviews_waiting: int
 
 
 class EnrolledKeyView(View):

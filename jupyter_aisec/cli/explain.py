@@ -28,6 +28,10 @@ def _drawn(terms: Terms) -> Table:
     return fields(
         (
             ("approvals", f"{terms.approvals} of {asked}" if terms.approvals else "none"),
+            (
+                "break-glass",
+                f"{terms.reviews} of {asked} must review it" if terms.reviews else None,
+            ),
             ("at most", format_duration(timedelta(seconds=terms.seconds))),
             ("isolation", f"{terms.isolation} at least"),
             ("pending until", terms.pending_until),

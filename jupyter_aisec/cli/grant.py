@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from jupyter_aisec.cli.help import Commands
 from jupyter_aisec.cli.output import Json, confirm, emit, fields, note, safe, say, table
 from jupyter_aisec.client import Event, GrantView, PersonClient
 from jupyter_aisec.errors import RefusedError, UsageError
-from jupyter_aisec.grants.statements import Approval, Request
+from jupyter_aisec.grants.statements import Approval, Request, Review
 from jupyter_aisec.ids import is_id
 from jupyter_aisec.times import format_duration, parse_duration, parse_time
 
@@ -27,6 +27,12 @@ app = typer.Typer(
 For = Annotated[str, typer.Option("--for", help="How long, like 45m, 2h, 1d.")]
 Why = Annotated[str, typer.Option("--reason", help="Why; everybody concerned can read it.")]
 Grant = Annotated[str, typer.Argument(metavar="GRANT")]
+Glass = Annotated[
+    bool,
+    typer.Option(
+        "--break-glass", help="An emergency: at once and for a short time, to be reviewed after."
+    ),
+]
 Job = Annotated[str | None, typer.Option(metavar="job:NAME", help="For a job, not a notebook.")]
 
 
@@ -36,6 +42,7 @@ def request(
     for_: For,
     reason: Why,
     seat: Job = None,
+    break_glass: Glass = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say who would be asked; ask nobody.")
     ] = False,
@@ -45,10 +52,11 @@ def request(
     """Ask to open artifacts for a time, for a stated reason."""
     client = PersonClient()
     if dry_run:
-        show_explained(client.explain(artifacts, _seconds(for_)), json)
+        explained = client.explain(artifacts, _seconds(for_), break_glass=break_glass)
+        show_explained(explained, json)
         return
     events = client.events() if wait else None  # before anything is asked, or could be missed
-    view = client.request(artifacts, _seconds(for_), reason, seat=seat)
+    view = client.request(artifacts, _seconds(for_), reason, seat=seat, break_glass=break_glass)
     if events is not None:
         view = _wait(client, view, events)
     emit(view, json, _asked(view))
@@ -58,10 +66,17 @@ def request(
 @app.command("list")
 def list_(
     pending: Annotated[bool, typer.Option("--pending", help="Only what waits.")] = False,
+    review: Annotated[
+        bool, typer.Option("--review", help="Only break-glass that waits for your review.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """List grants that concern you."""
-    views = PersonClient().grants("pending" if pending else None)
+    client = PersonClient()
+    views = client.grants("pending" if pending else None)
+    if review:
+        me = client.whoami().person
+        views = tuple(one for one in views if me in one.review_by)
     rows = (
         (one.id, _state(one), one.person, " ".join(one.artifacts), _left(one), one.reason)
         for one in views
@@ -103,6 +118,31 @@ def approve(
 
 
 @app.command()
+def review(
+    grant: Grant,
+    unjustified: Annotated[
+        bool, typer.Option("--unjustified", help="It should not have been done.")
+    ] = False,
+    comment: Annotated[str, typer.Option(help="Why you think so; signed too.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Sign without asking.")] = False,
+    json: Json = False,
+) -> None:
+    """Review another person's break-glass grant: shows exactly what will be signed, then signs it.
+
+    It ends nothing: to end the grant, revoke it.
+    """
+    client = PersonClient()
+    view = client.grant(_grant(grant))
+    signed = client.prepare_review(view, "unjustified" if unjustified else "justified", comment)
+    if not json:
+        say(_to_be_signed(view, signed))
+    confirm("Sign this review?", yes or json)
+    view = client.send_review(signed)
+    left = f"it waits for {_names(view.review_by)}" if view.review_by else "its review is done"
+    emit(view, json, f"{view.id} was found {signed.verdict}; {left}.")
+
+
+@app.command()
 def deny(grant: Grant, reason: Why = "", json: Json = False) -> None:
     """Refuse a pending request."""
     _ended(PersonClient().deny(_grant(grant), reason), json)
@@ -127,9 +167,11 @@ def revoke(grant: Grant, reason: Why = "", json: Json = False) -> None:
 
 
 @app.command()
-def extend(grant: Grant, for_: For, reason: Why, json: Json = False) -> None:
+def extend(
+    grant: Grant, for_: For, reason: Why, break_glass: Glass = False, json: Json = False
+) -> None:
     """Ask for the same artifacts again; it needs the same approvals."""
-    view = PersonClient().extend(_grant(grant), _seconds(for_), reason)
+    view = PersonClient().extend(_grant(grant), _seconds(for_), reason, break_glass=break_glass)
     emit(view, json, _asked(view))
 
 
@@ -176,7 +218,14 @@ def _wait(client: PersonClient, view: GrantView, events: Iterator[Event]) -> Gra
 
 
 def _state(view: GrantView) -> str:
-    return f"{view.state} ({view.ended_why})" if view.ended_why else view.state
+    state = f"{view.state} ({view.ended_why})" if view.ended_why else view.state
+    if not view.break_glass:
+        return state
+    return f"{state}, break-glass{', review owed' if view.review_by else ''}"
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(map(safe, names)) or "nobody"
 
 
 def _length(seconds: int) -> str:
@@ -191,9 +240,14 @@ def _left(view: GrantView) -> str:
 
 
 def _asked(view: GrantView) -> str:
+    if view.break_glass:
+        return (
+            f"{view.id} is {_state(view)}: nobody approved it. {_names(view.approvers)} "
+            f"can see that, and must review it, with\n  aisec grant review {view.id}"
+        )
     if view.state != "pending":
         return f"{view.id} is {_state(view)}."
-    asked = ", ".join(map(safe, view.approvers)) or "nobody"
+    asked = _names(view.approvers)
     if view.approvals_needed < len(view.approvers):
         asked = f"{view.approvals_needed} of {asked}"
     return f"{view.id} is pending: {asked} must approve it, with\n  aisec grant approve {view.id}"
@@ -229,6 +283,7 @@ def _details(view: GrantView) -> Table:
             ("approvers", ", ".join(view.approvers)),
             ("approvals", f"{len(view.approvals)} of {view.approvals_needed}"),
             ("", approvals),
+            *_glass(view),
             ("starts", view.starts_at or _to_begin(view)),
             ("ends", view.ends_at),
             ("isolation", f"{view.isolation} at least"),
@@ -238,6 +293,17 @@ def _details(view: GrantView) -> Table:
     )
 
 
+def _glass(view: GrantView) -> Iterator[tuple[str, str]]:
+    """What there is to say of a grant that nobody approved before."""
+    if not view.break_glass:
+        return
+    yield "break-glass", f"{len(view.reviews)} of {view.reviews_needed} reviews"
+    for one in view.reviews:
+        yield "", f"{one.verdict}, {one.person} at {one.at}" + (one.comment and f": {one.comment}")
+    if view.review_by:
+        yield "", f"{_names(view.review_by)} can review it: aisec grant review {view.id}"
+
+
 def _to_begin(view: GrantView) -> str | None:
     """When the time of an approved grant begins, which is not yet."""
     if view.state != "scheduled" or view.begin_until is None:
@@ -245,15 +311,16 @@ def _to_begin(view: GrantView) -> str | None:
     return f"when something is opened, until {view.begin_until}"
 
 
-def _to_be_signed(view: GrantView, approval: Approval) -> Table:
-    """The approval, field by field as it is signed, with the request that it is over."""
-    signed = msgspec.to_builtins(approval)
+def _to_be_signed(view: GrantView, statement: Approval | Review) -> Table:
+    """The statement, field by field as it is signed, with the request that it is over."""
+    signed = msgspec.to_builtins(statement)
     return fields(
         (
             ("requested by", view.person),
             ("reason", view.reason),
             ("requested", f"{' '.join(view.artifacts)} for {_length(view.seconds)}"),
-            ("you sign", Approval.payload_type),
+            ("state", _state(view) if view.break_glass else None),
+            ("you sign", statement.payload_type),
             *((f"  {name}", _plain(name, value)) for name, value in signed.items()),
         )
     )

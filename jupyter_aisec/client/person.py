@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
+from msgspec import UNSET
 
 from jupyter_aisec.client.catalog import get_artifact, get_versions, registration
 from jupyter_aisec.client.events import Event, follow
@@ -51,10 +52,11 @@ from jupyter_aisec.grants.statements import (
     KeyRevocation,
     Login,
     Request,
+    Review,
     Statement,
 )
 from jupyter_aisec.ids import new_id
-from jupyter_aisec.ledger.bodies import EndedHow, Isolation
+from jupyter_aisec.ledger.bodies import EndedHow, Isolation, Verdict
 from jupyter_aisec.ledger.checkpoint import Checkpoint
 from jupyter_aisec.ledger.entry import Entry
 from jupyter_aisec.ledger.proof import LedgerProof
@@ -241,8 +243,13 @@ class PersonClient:
         seat: str | None = None,
         start: str | None = None,
         extends: str | None = None,
+        break_glass: bool = False,
     ) -> GrantView:
-        """Ask for artifacts for a time; a new seat of this session unless one is named."""
+        """Ask for artifacts for a time; a new seat of this session unless one is named.
+
+        With ``break_glass`` nobody is asked before, where policy lets it; all who would have
+        been are told, and review it.
+        """
         envelope = self._sign(
             Request,
             grant=new_id("grant"),
@@ -252,18 +259,30 @@ class PersonClient:
             seat=seat or new_id("session").replace("_", ":"),
             start=start,
             extends=extends,
+            break_glass=break_glass or UNSET,
         )
         return as_view(self.http.post("/v1/grants", {"envelope": envelope}), GrantView)
 
-    def explain(self, artifacts: Sequence[str], seconds: int) -> Explained:
+    def explain(
+        self, artifacts: Sequence[str], seconds: int, *, break_glass: bool = False
+    ) -> Explained:
         """What policy would say about such a request of this person's; nothing is asked."""
-        body = {"artifacts": artifacts, "seconds": seconds}
+        body = {"artifacts": artifacts, "seconds": seconds, "break_glass": break_glass}
         return as_view(self.http.post("/v1/grants/explain", body), Explained)
 
-    def extend(self, grant: str, seconds: int, reason: str) -> GrantView:
+    def extend(
+        self, grant: str, seconds: int, reason: str, *, break_glass: bool = False
+    ) -> GrantView:
         """Ask for the same artifacts and seat again; needs the same approvals as before."""
         old = self.read_request(self.grant(grant))
-        return self.request(old.artifacts, seconds, reason, seat=old.seat, extends=grant)
+        return self.request(
+            old.artifacts,
+            seconds,
+            reason,
+            seat=old.seat,
+            extends=grant,
+            break_glass=break_glass,
+        )
 
     def grants(self, state: str | None = None) -> tuple[GrantView, ...]:
         """Those this person may see, the first asked first."""
@@ -320,6 +339,20 @@ class PersonClient:
         return self.send_approval(
             self.prepare_approval(self.grant(grant), seconds=seconds, only=only)
         )
+
+    def prepare_review(self, view: GrantView, verdict: Verdict, comment: str = "") -> Review:
+        """The review that would be signed, to be shown first."""
+        self.read_request(view)
+        return self.statement(
+            Review,
+            grant=view.id,
+            request_sha256=_sha256(view.request.payload),
+            verdict=verdict,
+            comment=comment,
+        )
+
+    def send_review(self, review: Review) -> GrantView:
+        return self._post_statement(f"/v1/grants/{review.grant}/review", review)
 
     def deny(self, grant: str, reason: str = "") -> GrantView:
         return self._decide("deny", grant, reason)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from jupyter_aisec.errors import BrokerFaultError
-from jupyter_aisec.grants.view import ApprovalView, Explained, GrantView
+from jupyter_aisec.grants.view import ApprovalView, Explained, GrantView, ReviewView
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.people.keys import PublicKey
 
@@ -27,6 +27,7 @@ __all__ = [
     "OutputSourceView",
     "PersonView",
     "PolicyView",
+    "ReviewView",
     "RunView",
     "SealedView",
     "Who",
@@ -167,10 +168,11 @@ class EntryView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Who(msgspec.Struct, frozen=True, kw_only=True):
-    """Who the broker takes the caller for."""
+    """Who the broker takes the caller for, and how many reviews wait for them."""
 
     person: str
     roles: tuple[str, ...] = ()
+    reviews_waiting: int = 0
 
 
 def as_view(answer: Any, type_: type[T]) -> T:

@@ -99,6 +99,13 @@ def _check_open(grant: Grant, at: datetime) -> None:
     state = grant.state(at)
     if state == "ended":
         raise ended_error(grant, at)
+    if grant.break_glass:
+        raise ConflictError(
+            f"{grant.id} was begun by breaking the glass: it is not approved, but reviewed.",
+            next=f"Say what you think of it, `aisec grant review {grant.id}`; to end it: "
+            f"`aisec grant revoke {grant.id}`.",
+            code="approved-already",
+        )
     if state != "pending":
         raise ConflictError(
             f"{grant.id} has all the approvals it needs; it is {state}.",

@@ -30,6 +30,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     people: Mapping[str, tuple[Role, ...]]  # everybody who could sign now, and their roles
     labels: Mapping[str, frozenset[str]]  # of each artifact asked for, by name
     policy_version: int
+    unreviewed: tuple[str, ...] = ()  # break-glass grants of the requester that wait for a review
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,10 +123,11 @@ def _enforce(policy: Policy, request: Request, facts: Facts, at: datetime) -> Te
         rules.update((rule.name, rule) for rule in covering)
     case = _Case(policy, request, facts, at, tuple(rules.values()))
     reasons = tuple(describe(rule) for rule in case.rules)
-    for refused in (_denied, _not_allowed, _too_late, _too_few_approvers):
+    for refused in (_denied, _not_allowed, _too_late, _glass_holds, _too_few_approvers):
         if refusal := refused(case):
             return msgspec.structs.replace(refusal, reasons=reasons)
-    return _terms(case, reasons)
+    terms = _terms(case, reasons)
+    return _broken_glass(case, terms) if case.request.break_glass else terms
 
 
 def _denied(case: _Case) -> Refusal | None:
@@ -163,6 +165,40 @@ def _too_late(case: _Case) -> Refusal | None:
     )
 
 
+def _glass_holds(case: _Case) -> Refusal | None:
+    """Why the glass may not be broken. Every rule must let it, as every rule lets people ask."""
+    if not case.request.break_glass:
+        return None
+    if case.request.start is not None:
+        return Refusal(
+            code="break-glass-scheduled",
+            what="Breaking the glass is for now, and this asks for a start.",
+            next="Ask for approval instead, without `--break-glass`.",
+        )
+    holding = next((rule for rule in case.rules if not rule.break_glass), None)
+    if holding is not None:
+        return Refusal(
+            code="break-glass-not-allowed",
+            what=f"Rule {holding.name!r} does not let anybody break the glass.",
+            next="Ask for approval instead, without `--break-glass`.",
+        )
+    if not case.approvals:
+        return Refusal(
+            code="break-glass-needless",
+            what="Nothing of this needs an approval, so there is no glass to break.",
+            next="Ask for it without `--break-glass`.",
+        )
+    if case.facts.unreviewed:
+        owed = case.facts.unreviewed[0]
+        return Refusal(
+            code="review-owed",
+            what=f"{owed} was begun by breaking the glass, and its review is still owed.",
+            next=f"`aisec grant show {owed}` says who can review it. Until then, ask for approval: "
+            "without `--break-glass`.",
+        )
+    return None
+
+
 def _too_few_approvers(case: _Case) -> Refusal | None:
     able = len({case.policy.human(name) for name in case.approvers})
     if able >= case.approvals:
@@ -170,8 +206,31 @@ def _too_few_approvers(case: _Case) -> Refusal | None:
     return Refusal(
         code="approvers-too-few",
         what=f"{case.approvals} other {'person' if case.approvals == 1 else 'people'} would have "
-        f"to approve, and {able or 'nobody'} of those whom every rule names could.",
+        f"to {'review it' if case.request.break_glass else 'approve'}, and {able or 'nobody'} of "
+        "those whom every rule names could.",
         next="Ask for the artifacts in separate requests, or ask an admin to add approvers.",
+    )
+
+
+def _broken_glass(case: _Case, terms: Terms) -> Terms:
+    """The terms with no approval, the shorter time, and the reviews that are owed for it.
+
+    It must begin within that time too: what can wait longer can be asked for.
+    """
+    most = min(rule.break_glass or 0 for rule in case.rules)
+    length = format_duration(timedelta(seconds=most))
+    reviews = f"{terms.approvals} review{'s' if terms.approvals > 1 else ''}"
+    said = (
+        f"Break-glass: no approval is asked for, at most {length}, and {reviews} by "
+        f"{' or '.join(terms.approvers)} must follow."
+    )
+    return msgspec.structs.replace(
+        terms,
+        approvals=0,
+        reviews=terms.approvals,
+        seconds=min(terms.seconds, most),
+        begin_within=min(terms.begin_within, most),
+        reasons=(said, *terms.reasons),
     )
 
 

@@ -26,13 +26,14 @@ from jupyter_aisec.grants import (
     policies,
     releases,
     requests,
+    reviews,
 )
 from jupyter_aisec.grants.catalog import ArtifactVersion, Dropped
-from jupyter_aisec.grants.grant import Approved, Bound, Ended, Grant
+from jupyter_aisec.grants.grant import Approved, Bound, Ended, Grant, Reviewed
 from jupyter_aisec.grants.policy import Policy
 from jupyter_aisec.grants.signed import Signed, payload_sha256
 from jupyter_aisec.grants.state import Invited, Kernel, Recorded, Session, State
-from jupyter_aisec.grants.statements import Approval, Binding, Decision, Request
+from jupyter_aisec.grants.statements import Approval, Binding, Decision, Request, Review
 from jupyter_aisec.ledger import bodies
 from jupyter_aisec.ledger.bodies import Body
 from jupyter_aisec.ledger.entry import Entry
@@ -192,6 +193,14 @@ def _grant_approved(
     _change(state, grant, approvals=(*grant.approvals, approved))
 
 
+def _grant_reviewed(
+    state: State, body: bodies.GrantReviewed, found: Signed[Review], at: datetime
+) -> None:
+    grant = state.grants[body.grant]
+    reviewed = Reviewed(index=state.size, at=at, signed=found)
+    _change(state, grant, reviews=(*grant.reviews, reviewed))
+
+
 def _grant_ended(state: State, body: Any, found: Signed[Decision], at: datetime) -> None:
     ended = Ended(index=state.size, at=at, why=decisions.WHY[found.statement.action], signed=found)
     _change(state, state.grants[body.grant], ended=ended)
@@ -268,6 +277,7 @@ _RULES: dict[type[Body], tuple[_Check, _Record]] = {
     bodies.ArtifactDeclassified: (declassify.check_declassified, _artifact_declassified),
     bodies.GrantRequested: (requests.check_requested, _grant_requested),
     bodies.GrantApproved: (approvals.check_recorded, _grant_approved),
+    bodies.GrantReviewed: (reviews.check_reviewed, _grant_reviewed),
     bodies.GrantDenied: (decisions.check_decided, _grant_ended),
     bodies.GrantWithdrawn: (decisions.check_decided, _grant_ended),
     bodies.GrantReturned: (decisions.check_decided, _grant_ended),

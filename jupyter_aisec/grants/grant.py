@@ -15,11 +15,11 @@ import msgspec
 
 from jupyter_aisec.grants.names import narrow, split_reference
 from jupyter_aisec.grants.signed import Signed
-from jupyter_aisec.grants.statements import Approval, Binding, Decision, Request
+from jupyter_aisec.grants.statements import Approval, Binding, Decision, Request, Review
 from jupyter_aisec.ledger.bodies import EndedHow, EndedWhy, Terms
 from jupyter_aisec.times import parse_time
 
-__all__ = ["Approved", "Bound", "Ended", "Grant", "GrantState"]
+__all__ = ["Approved", "Bound", "Ended", "Grant", "GrantState", "Reviewed"]
 
 GrantState = Literal["pending", "scheduled", "active", "ended"]
 
@@ -33,6 +33,18 @@ class Approved(msgspec.Struct, frozen=True, kw_only=True):
     index: int
     at: datetime
     signed: Signed[Approval]
+
+    @property
+    def person(self) -> str:
+        return self.signed.statement.person
+
+
+class Reviewed(msgspec.Struct, frozen=True, kw_only=True):
+    """One review of a break-glass grant, and the entry that holds it."""
+
+    index: int
+    at: datetime
+    signed: Signed[Review]
 
     @property
     def person(self) -> str:
@@ -72,6 +84,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     terms: Terms
     labels: dict[str, frozenset[str]]
     approvals: tuple[Approved, ...] = ()
+    reviews: tuple[Reviewed, ...] = ()
     bindings: tuple[Bound, ...] = ()
     ended: Ended | None = None
 
@@ -97,6 +110,21 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
         """How long it holds once begun: the shortest of all caps."""
         caps = [self.terms.seconds, *(one.signed.statement.seconds for one in self.approvals)]
         return timedelta(seconds=min(caps))
+
+    @property
+    def reviews_needed(self) -> int:
+        """How many reviews it takes: some for a break-glass grant, none for any other."""
+        return self.terms.reviews or 0
+
+    @property
+    def break_glass(self) -> bool:
+        """Whether it was given at once, to be reviewed after, instead of being approved."""
+        return self.reviews_needed > 0
+
+    @property
+    def reviews_owed(self) -> int:
+        """How many reviews are still missing: a duty that no end of the grant lifts."""
+        return max(0, self.reviews_needed - len(self.reviews))
 
     @property
     def pending_until(self) -> datetime:

@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from jupyter_aisec.errors import MalformedError, UsageError
 from jupyter_aisec.ledger.bodies import Isolation
@@ -50,12 +51,14 @@ approvers = ["role:approver"]
 approvals = 1
 longest = "4h"
 isolation = "none"            # least isolation level: none | partial | full
+# break_glass = "15m"         # open first, at most so long, and be reviewed after; left out: never
 """
 
 _PRINCIPAL = re.compile(rf"role:(?:{'|'.join(get_args(Role))})|person:\S{{1,64}}")
 _PATTERN = re.compile(r"[\w.*?\[\]!-]+(?:/[\w.*?\[\]!-]+)?", re.ASCII)
 MAX_POLICY = 16_384  # characters of a policy file
 LONGEST = 3660 * 86_400  # seconds; ten years is a standing access, which grants are not
+LONGEST_BREAK_GLASS = 4 * 3600  # seconds; whoever needs longer has the time to ask
 _MAX_PEOPLE = 20  # approvals or admins demanded: more is a slip of the keyboard
 OWNER = "owner"  # of an artifact: who answers for its first version
 VERSION_SEALERS = (OWNER, "role:admin")
@@ -65,7 +68,7 @@ _FILE_DEFAULTS: dict[str, Any] = {
     "sealers": [f"role:{role}" for role in get_args(Role)],
     "version_sealers": list(VERSION_SEALERS),
 }
-_DURATIONS = ("pending_for", "begin_within", "longest")
+_DURATIONS = ("pending_for", "begin_within", "longest", "break_glass")
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -84,6 +87,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     longest: int = 0  # seconds
     isolation: Isolation = "none"
     deny: bool = False
+    break_glass: int | UnsetType = UNSET  # seconds; where it is left out nobody may break glass
 
     def covers(self, artifact: str, labels: Iterable[str]) -> bool:
         """Whether the rule speaks about an artifact of that name with those labels."""
@@ -109,7 +113,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def waives(self) -> bool:
         """Whether anything can be opened without an approval: never one admin's decision."""
         return self.mode == "observe" or any(
-            not rule.deny and rule.approvals == 0 for rule in self.rule
+            not rule.deny and (rule.approvals == 0 or bool(rule.break_glass)) for rule in self.rule
         )
 
     def may_seal_version(self, person: str, roles: Iterable[str], owner: str) -> bool:
@@ -246,6 +250,13 @@ def _check_rule(rule: Rule, number: int, text: str) -> None:
         raise _invalid(
             f"{_line(text, 'longest', number)}{who}: `longest` must be between 1s and 3660d."
         )
+    most = min(rule.longest, LONGEST_BREAK_GLASS)
+    if rule.break_glass is not UNSET and not 0 < rule.break_glass <= most:
+        length = format_duration(timedelta(seconds=most))
+        raise _invalid(
+            f"{_line(text, 'break_glass', number)}{who}: `break_glass` must be between 1s and "
+            f"{length}: no longer than `longest`, nor than 4h."
+        )
 
 
 def _check_principals(principals: tuple[str, ...], where: str) -> None:
@@ -341,7 +352,11 @@ def describe(rule: Rule) -> str:
         else "no approval"
     )
     longest = format_duration(timedelta(seconds=rule.longest))
-    return (
+    said = (
         f"Rule {rule.name!r} asks for {people}, at most {longest}, "
         f"isolation {rule.isolation} or better."
     )
+    if not rule.break_glass:
+        return said
+    length = format_duration(timedelta(seconds=rule.break_glass))
+    return f"{said} Break-glass: without that, at most {length}, to be reviewed after."

@@ -8,6 +8,7 @@ import msgspec
 
 from jupyter_aisec.errors import ConflictError, MalformedError, RefusedError
 from jupyter_aisec.grants.decide import Facts, Refusal, decide
+from jupyter_aisec.grants.duties import unreviewed
 from jupyter_aisec.grants.names import check_id, check_references, check_seat, split_reference
 from jupyter_aisec.grants.policy import LONGEST
 from jupyter_aisec.grants.signatures import read_signed
@@ -85,6 +86,9 @@ def facts_of(state: State, request: Request) -> Facts:
         people=who_can_sign(state),
         labels=labels_asked(state, request),
         policy_version=state.policy_version,
+        unreviewed=tuple(grant.id for grant in unreviewed(state, request.person))
+        if request.break_glass
+        else (),
     )
 
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from jupyter_aisec.ledger.bodies import Isolation, Role
+from jupyter_aisec.ledger.bodies import Isolation, Role, Verdict
 from jupyter_aisec.people.keys import PublicKey
 
 
@@ -36,6 +37,8 @@ class Request(Statement, frozen=True, kw_only=True):
     seat: str  # "session:<ulid>" or "job:<name>"
     start: str | None = None  # a scheduled start
     extends: str | None = None  # the grant that this one continues
+    # Left out where it is not so: requests from before there was break-glass keep their bytes.
+    break_glass: bool | UnsetType = UNSET
 
 
 class Approval(Statement, frozen=True, kw_only=True):
@@ -47,6 +50,17 @@ class Approval(Statement, frozen=True, kw_only=True):
     seconds: int  # as requested, or less
     policy_version: int
     checkpoint: str  # "<size>:<root, base64>" of the last ledger checkpoint the approver saw
+    comment: str = ""
+
+
+class Review(Statement, frozen=True, kw_only=True):
+    """What an approver says about a grant that was begun by breaking the glass."""
+
+    payload_type: ClassVar[str] = "application/vnd.jupyter-aisec.review+json"
+
+    grant: str
+    request_sha256: str  # of the request's payload, as signed
+    verdict: Verdict
     comment: str = ""
 
 

@@ -7,9 +7,10 @@ from datetime import datetime
 import msgspec
 
 from jupyter_aisec.grants.decide import Refusal
+from jupyter_aisec.grants.duties import who_reviews
 from jupyter_aisec.grants.grant import Grant, GrantState
 from jupyter_aisec.grants.state import State
-from jupyter_aisec.ledger.bodies import EndedWhy, Isolation, Terms
+from jupyter_aisec.ledger.bodies import EndedWhy, Isolation, Terms, Verdict
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.times import format_time
 
@@ -18,6 +19,7 @@ __all__ = [
     "Explained",
     "GrantView",
     "KernelView",
+    "ReviewView",
     "explained",
     "grant_view",
     "who_is_asked",
@@ -29,6 +31,15 @@ class ApprovalView(msgspec.Struct, frozen=True, kw_only=True):
     at: str
     seconds: int
     artifacts: tuple[str, ...]
+    comment: str
+
+
+class ReviewView(msgspec.Struct, frozen=True, kw_only=True):
+    """What one person said about breaking the glass."""
+
+    person: str
+    at: str
+    verdict: Verdict
     comment: str
 
 
@@ -48,7 +59,9 @@ class GrantView(msgspec.Struct, frozen=True, kw_only=True):
     ``seconds`` is how long it holds and ``artifacts`` what it covers, after every cap and
     narrowing; what was asked is in ``request``. ``warn`` is when to warn the person of the end,
     the first moment first; nobody else has a rule for it. ``ending`` lists the kernels of an ended
-    grant whose keys and buffers nobody has confirmed gone.
+    grant whose keys and buffers nobody has confirmed gone. A grant under ``break_glass`` was
+    approved by nobody: ``review_by`` are those whose review is still awaited, none once there
+    are as many as ``reviews_needed``.
     """
 
     id: str
@@ -80,6 +93,10 @@ class GrantView(msgspec.Struct, frozen=True, kw_only=True):
     now: str
     request: Envelope
     terms: Terms
+    break_glass: bool
+    reviews_needed: int
+    reviews: tuple[ReviewView, ...]
+    review_by: tuple[str, ...]
 
 
 class Explained(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +165,18 @@ def grant_view(state: State, grant: Grant, now: datetime) -> GrantView:
         now=format_time(at),
         request=grant.signed.envelope,
         terms=grant.terms,
+        break_glass=grant.break_glass,
+        reviews_needed=grant.reviews_needed,
+        reviews=tuple(
+            ReviewView(
+                person=one.person,
+                at=format_time(one.at),
+                verdict=one.signed.statement.verdict,
+                comment=one.signed.statement.comment,
+            )
+            for one in grant.reviews
+        ),
+        review_by=who_reviews(state, grant),
     )
 
 

@@ -29,6 +29,18 @@ def visible(text: str, most: int = 300) -> str:
 
 def headline(view: GrantView, now: datetime) -> str:
     """What there is to know in one line, at the instant ``now`` of the broker's clock."""
+    return _standing(view, now) + _glass(view)
+
+
+def _glass(view: GrantView) -> str:
+    """Whether the glass was broken, and whose review is owed for it."""
+    if not view.break_glass:
+        return ""
+    names = ", ".join(visible(name, 60) for name in view.review_by)
+    return f"; break-glass, {f'review owed by {names}' if names else 'reviewed'}"
+
+
+def _standing(view: GrantView, now: datetime) -> str:
     match view.state:
         case "pending":
             return f"waiting for {_asked(view)}{_within(', lapses in', view.pending_until, now)}"
@@ -54,7 +66,8 @@ def _asked(view: GrantView) -> str:
 
 
 def _approvers(view: GrantView) -> str:
-    return " and ".join(visible(one.person, 60) for one in view.approvals) or "policy"
+    nobody = "nobody" if view.break_glass else "policy"
+    return " and ".join(visible(one.person, 60) for one in view.approvals) or nobody
 
 
 def _start(view: GrantView, now: datetime) -> str:

@@ -29,7 +29,8 @@ __all__ = [
 ]
 
 FORMATS = ("pandas", "polars", "arrow", "torch", "dataset", "bytes")
-VERBS = ("list", "show", "request", "withdraw", "return", "extend", "approve", "deny", "revoke")
+_ELSEWHERE = ("approve", "review", "deny", "revoke")  # never from inside a kernel
+VERBS = ("list", "show", "request", "withdraw", "return", "extend", *_ELSEWHERE)
 
 
 class GrantCommand(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +42,7 @@ class GrantCommand(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     pending: bool = False
     wait: bool = False
+    break_glass: bool = False
 
 
 class LoadCommand(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,7 +115,7 @@ def parse_grant(line: str) -> GrantCommand:
         other = verbs.add_parser(verb, prog=f"grant {verb}")
         other.add_argument("names", nargs="?", metavar="GRANT")
         other.add_argument("--reason", default="")
-    for verb in ("approve", "deny", "revoke"):  # never from inside a kernel: says where instead
+    for verb in _ELSEWHERE:  # says where instead
         other = verbs.add_parser(verb, prog=f"grant {verb}")
         other.add_argument("names", nargs="?", metavar="GRANT")
         other.add_argument("rest", nargs=argparse.REMAINDER)
@@ -126,12 +128,14 @@ def parse_grant(line: str) -> GrantCommand:
         reason=options.get("reason", ""),
         pending=options.get("pending", False),
         wait=options.get("wait", False),
+        break_glass=options.get("break_glass", False),
     )
 
 
 def _add_asking(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--for", dest="time", required=True, metavar="TIME", help="such as 2h")
     parser.add_argument("--reason", required=True)
+    parser.add_argument("--break-glass", action="store_true")
 
 
 def parse_load(line: str) -> LoadCommand:

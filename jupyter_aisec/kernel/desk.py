@@ -47,8 +47,12 @@ class Desk(Protocol):
 
     def about(self) -> About: ...
     def kernel_client(self, key: SigningKey, release_key: ReleaseKey) -> KernelClient: ...
-    def request(self, artifacts: Sequence[str], seconds: int, reason: str) -> GrantView: ...
-    def extend(self, grant: str, seconds: int, reason: str) -> GrantView: ...
+    def request(
+        self, artifacts: Sequence[str], seconds: int, reason: str, *, break_glass: bool = False
+    ) -> GrantView: ...
+    def extend(
+        self, grant: str, seconds: int, reason: str, *, break_glass: bool = False
+    ) -> GrantView: ...
     def withdraw(self, grant: str, reason: str) -> GrantView: ...
     def return_(self, grant: str, reason: str) -> GrantView: ...
     def bind(self, grant: str, kernel_key: PublicKey, release_key: bytes) -> GrantView: ...
@@ -75,11 +79,17 @@ class HomeDesk:
             self._person.http.url, key, release_key, self._person.trust, bearer=self._person.bearer
         )
 
-    def request(self, artifacts: Sequence[str], seconds: int, reason: str) -> GrantView:
-        return self._person.request(artifacts, seconds, reason, seat=self._seat)
+    def request(
+        self, artifacts: Sequence[str], seconds: int, reason: str, *, break_glass: bool = False
+    ) -> GrantView:
+        return self._person.request(
+            artifacts, seconds, reason, seat=self._seat, break_glass=break_glass
+        )
 
-    def extend(self, grant: str, seconds: int, reason: str) -> GrantView:
-        return self._person.extend(grant, seconds, reason)
+    def extend(
+        self, grant: str, seconds: int, reason: str, *, break_glass: bool = False
+    ) -> GrantView:
+        return self._person.extend(grant, seconds, reason, break_glass=break_glass)
 
     def withdraw(self, grant: str, reason: str) -> GrantView:
         return self._person.withdraw(grant, reason)
@@ -124,13 +134,26 @@ class KeeperDesk:
 
         return KernelClient(self._url, key, release_key, self.about().trust)
 
-    def request(self, artifacts: Sequence[str], seconds: int, reason: str) -> GrantView:
+    def request(
+        self, artifacts: Sequence[str], seconds: int, reason: str, *, break_glass: bool = False
+    ) -> GrantView:
         return self._post(
-            "request", {"artifacts": list(artifacts), "seconds": seconds, "reason": reason}
+            "request",
+            {
+                "artifacts": list(artifacts),
+                "seconds": seconds,
+                "reason": reason,
+                "break_glass": break_glass,
+            },
         )
 
-    def extend(self, grant: str, seconds: int, reason: str) -> GrantView:
-        return self._post("extend", {"grant": grant, "seconds": seconds, "reason": reason})
+    def extend(
+        self, grant: str, seconds: int, reason: str, *, break_glass: bool = False
+    ) -> GrantView:
+        return self._post(
+            "extend",
+            {"grant": grant, "seconds": seconds, "reason": reason, "break_glass": break_glass},
+        )
 
     def withdraw(self, grant: str, reason: str) -> GrantView:
         return self._post("withdraw", {"grant": grant, "reason": reason})

@@ -14,15 +14,17 @@ if TYPE_CHECKING:
 __all__ = ["load", "open", "request", "save"]
 
 
-def request(*artifacts: str, for_: str, reason: str) -> GrantView:
+def request(*artifacts: str, for_: str, reason: str, break_glass: bool = False) -> GrantView:
     """Ask for artifacts for a time (``"2h"``); shows the live card.
 
-    Raises RefusedError where policy says no.
+    With ``break_glass`` nobody is asked before; those who would have been are told, and review
+    it. Raises RefusedError where policy says no.
     """
     from jupyter_aisec.kernel import grant
     from jupyter_aisec.kernel.extension import face
 
-    return grant.request(face(), artifacts, int(parse_duration(for_).total_seconds()), reason)
+    seconds = int(parse_duration(for_).total_seconds())
+    return grant.request(face(), artifacts, seconds, reason, break_glass=break_glass)
 
 
 def load(

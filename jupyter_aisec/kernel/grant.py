@@ -20,9 +20,16 @@ __all__ = ["request", "run_grant"]
 _OF_ONE = ("show", "extend", "withdraw", "return")  # verbs about one grant
 
 
-def request(face: Face, artifacts: tuple[str, ...], seconds: int, reason: str) -> GrantView:
+def request(
+    face: Face,
+    artifacts: tuple[str, ...],
+    seconds: int,
+    reason: str,
+    *,
+    break_glass: bool = False,
+) -> GrantView:
     """Asks, and shows the card."""
-    view = face.session.request(artifacts, seconds, reason)
+    view = face.session.request(artifacts, seconds, reason, break_glass=break_glass)
     face.card(view)
     return view
 
@@ -38,7 +45,13 @@ def run_grant(face: Face, command: GrantCommand) -> None:
         )
     match command.verb:
         case "request":
-            view = request(face, command.names, command.seconds, command.reason)
+            view = request(
+                face,
+                command.names,
+                command.seconds,
+                command.reason,
+                break_glass=command.break_glass,
+            )
             if command.wait:
                 face.session.await_grant(
                     *split_reference(view.artifacts[0]), wait=True, waiting=face.say_waiting
@@ -49,7 +62,11 @@ def run_grant(face: Face, command: GrantCommand) -> None:
             face.card(face.one_grant(name))
         case "extend":
             view = face.one_grant(name)
-            face.card(face.session.extend(view.id, command.seconds, command.reason))
+            face.card(
+                face.session.extend(
+                    view.id, command.seconds, command.reason, break_glass=command.break_glass
+                )
+            )
         case "withdraw":
             view = face.one_grant(name)
             face.session.saw(face.session.desk.withdraw(view.id, command.reason))

@@ -52,6 +52,7 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     artifacts: tuple[str, ...] = ()
     seconds: int = 0
     reason: str = ""
+    break_glass: bool = False
     kernel_key: PublicKey | None = None
     release_key: bytes = b""
     how: str = "wiped"
@@ -170,10 +171,16 @@ class Keeping:
         match verb:
             case "request":
                 return person.request(
-                    asked.artifacts, asked.seconds, asked.reason, seat=self.about.seat
+                    asked.artifacts,
+                    asked.seconds,
+                    asked.reason,
+                    seat=self.about.seat,
+                    break_glass=asked.break_glass,
                 )
             case "extend":
-                return person.extend(asked.grant, asked.seconds, asked.reason)
+                return person.extend(
+                    asked.grant, asked.seconds, asked.reason, break_glass=asked.break_glass
+                )
             case "withdraw":
                 return person.withdraw(asked.grant, asked.reason)
             case "return":

@@ -130,11 +130,15 @@ class KernelSession:
 
     # -- grants
 
-    def request(self, artifacts: tuple[str, ...], seconds: int, reason: str) -> GrantView:
-        return self.saw(self.desk.request(artifacts, seconds, reason))
+    def request(
+        self, artifacts: tuple[str, ...], seconds: int, reason: str, *, break_glass: bool = False
+    ) -> GrantView:
+        return self.saw(self.desk.request(artifacts, seconds, reason, break_glass=break_glass))
 
-    def extend(self, grant: str, seconds: int, reason: str) -> GrantView:
-        return self.saw(self.desk.extend(grant, seconds, reason))
+    def extend(
+        self, grant: str, seconds: int, reason: str, *, break_glass: bool = False
+    ) -> GrantView:
+        return self.saw(self.desk.extend(grant, seconds, reason, break_glass=break_glass))
 
     def grants(self) -> tuple[GrantView, ...]:
         """This person's grants, as the broker has them now; the newest first."""

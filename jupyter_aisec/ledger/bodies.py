@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from jupyter_aisec.people.directory import Role as Role
 from jupyter_aisec.people.dsse import Envelope
@@ -16,6 +17,7 @@ from jupyter_aisec.people.keys import PublicKey
 
 Isolation = Literal["none", "partial", "full"]  # the levels, from least to most
 EndedHow = Literal["wiped", "killed", "exited"]  # what became of a kernel that held the seat
+Verdict = Literal["justified", "unjustified"]  # what a review says about breaking the glass
 EndedWhy = Literal["expired", "revoked", "returned", "denied", "withdrawn", "lapsed"]
 
 
@@ -120,6 +122,9 @@ class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     begin_within: int  # seconds that may pass between the last approval and the beginning
     policy_version: int
     reasons: tuple[str, ...]
+    # How many of the approvers must review it afterwards: of a break-glass grant, and left out
+    # of any other, so that terms from before there was break-glass keep their bytes.
+    reviews: int | UnsetType = UNSET
 
 
 class GrantRequested(Body, frozen=True, kw_only=True):
@@ -133,6 +138,13 @@ class GrantApproved(Body, frozen=True, kw_only=True):
 
     grant: str
     approval: Envelope
+
+
+class GrantReviewed(Body, frozen=True, kw_only=True):
+    """A review of a break-glass grant by one of those who would have been asked to approve."""
+
+    grant: str
+    statement: Envelope
 
 
 class GrantDenied(Body, frozen=True, kw_only=True):
@@ -239,6 +251,7 @@ ENTRY_TYPES: dict[str, type[Body]] = {
     "artifact.declassified": ArtifactDeclassified,
     "grant.requested": GrantRequested,
     "grant.approved": GrantApproved,
+    "grant.reviewed": GrantReviewed,
     "grant.denied": GrantDenied,
     "grant.withdrawn": GrantWithdrawn,
     "grant.returned": GrantReturned,

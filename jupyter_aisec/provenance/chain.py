@@ -4,7 +4,8 @@ From the output back: the run, the kernel and its seat, what was released to it,
 manifests of what it opened, what dropped labels of these and whose they are, the grants with
 their requests and approvals, the policy, and everybody who signed any of it with the entries
 that made them somebody. Beside these, all admins: how many there were says how many had to
-sign for a person.
+sign for a person; and where somebody broke the glass, all who were told: that there were other
+people, whom policy named, is to be shown.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ AboutPeople = bodies.PersonInvited | bodies.PersonRemoved | bodies.KeyEnrolled |
 _GRANT_TYPES = (
     bodies.GrantRequested,
     bodies.GrantApproved,
+    bodies.GrantReviewed,
     bodies.GrantDenied,
     bodies.GrantWithdrawn,
     bodies.GrantReturned,
@@ -108,6 +110,10 @@ class Chain:
     def approved(self, grant: str) -> list[tuple[Entry, bodies.GrantApproved]]:
         """The approvals of that grant, in order."""
         return [found for found in self.all(bodies.GrantApproved) if found[1].grant == grant]
+
+    def reviewed(self, grant: str) -> list[tuple[Entry, bodies.GrantReviewed]]:
+        """The reviews of that grant, in order: those there were when the run was recorded."""
+        return [found for found in self.all(bodies.GrantReviewed) if found[1].grant == grant]
 
     def sealed(self, seal_id: str) -> tuple[Entry, bodies.ArtifactSealed]:
         """The artifact version of that seal id; raises LedgerError unless there is one."""
@@ -190,6 +196,7 @@ def collect(entries: Sequence[Entry], record: Record) -> tuple[Entry, ...]:
     firsts: dict[str, Entry] = {}  # by artifact: whose it is
     drops: defaultdict[str, list[Entry]] = defaultdict(list)  # by seal id
     admins: set[str] = set()
+    told: set[str] = set()  # who would have been asked: that they were others is to be shown
     todo = list(entries[:1])
     for entry in entries:
         body = entry.content()
@@ -213,9 +220,12 @@ def collect(entries: Sequence[Entry], record: Record) -> tuple[Entry, ...]:
             drops[body.seal_id].append(entry)
         if _is_needed(body, record, grants):
             todo.append(entry)
+            if isinstance(body, bodies.GrantRequested) and body.terms.reviews:
+                told.update(body.terms.approvers)
         if isinstance(body, bodies.RunRecorded) and body.run == record.run:
             break
     todo += origins.get(record.kernel, ())
+    todo += [entry for name in sorted(told) for entry in people[name]]
     seal_ids = {record.output.seal_id, *(one.seal_id for one in record.inputs)}
     chosen: dict[int, Entry] = {}
     while todo:

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import msgspec
 
-from jupyter_aisec.grants.statements import Approval, Declassification, Request
+from jupyter_aisec.grants.statements import Approval, Declassification, Request, Review
 from jupyter_aisec.ledger import bodies
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.provenance.bundle import Bundle
@@ -145,13 +145,27 @@ def _grant(chain: Chain, one: Input) -> Node:
                 Node(text=f"approved by {approval.person} in entry {place.index}")
                 for place, approval in approvals
             ),
-            *_unapproved(body),
+            *_unapproved(chain, body),
         ),
     )
 
 
-def _unapproved(body: bodies.GrantRequested) -> list[Node]:
-    return [] if body.terms.approvals else [Node(text="no approval was demanded")]
+def _unapproved(chain: Chain, body: bodies.GrantRequested) -> Iterator[Node]:
+    """That nobody was asked; where the glass was broken, what was said of it afterwards."""
+    if body.terms.approvals:
+        return
+    if not body.terms.reviews:
+        yield Node(text="no approval was demanded")
+        return
+    reviews = chain.reviewed(body.grant)
+    yield Node(
+        text="no approval was demanded: break-glass, "
+        f"{len(reviews)} of {body.terms.reviews} reviews so far"
+    )
+    for entry, one in reviews:
+        said = one.statement.read(Review, Review.payload_type, "The review")
+        comment = f": {printable(said.comment)}" if said.comment else ""
+        yield Node(text=f"{said.verdict}, {said.person} in entry {entry.index}{comment}")
 
 
 def _lines(nodes: Sequence[Node], indent: str = "") -> Iterator[str]:

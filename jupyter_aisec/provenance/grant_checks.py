@@ -45,7 +45,8 @@ def check_requests(e: Evidence) -> str:
         if request.grant != grant:
             raise LedgerError(f"Entry {entry.index} and the request name two grants.")
         _require_terms(e, entry, request, body.terms)
-        found.append(f"{request.person} asked for {', '.join(request.artifacts)}")
+        broke = " by breaking the glass" if body.terms.reviews else ""
+        found.append(f"{request.person} asked for {', '.join(request.artifacts)}{broke}")
     return "; ".join(found)
 
 
@@ -62,6 +63,8 @@ def _require_terms(e: Evidence, entry: Entry, request: Request, terms: bodies.Te
         or terms.pending_until > policy_terms.pending_until
         or terms.approvals < policy_terms.approvals
         or terms.seconds > policy_terms.seconds
+        or terms.reviews != policy_terms.reviews
+        or (terms.reviews and not set(terms.approvers) <= set(policy_terms.approvers))
         or ISOLATION.index(terms.isolation) < ISOLATION.index(policy_terms.isolation)
     ):
         raise RefusedError(
@@ -121,7 +124,9 @@ def check_approvals(e: Evidence) -> str:
                 f"{grant} was begun with {early} of {body.terms.approvals} approvals.",
                 code="approvals-too-few",
             )
-        if not body.terms.approvals:
+        if body.terms.reviews:
+            found.append(f"no approval was demanded for {grant}: break-glass")
+        elif not body.terms.approvals:
             found.append(f"no approval was demanded for {grant}")
     return "; ".join(found)
 
@@ -203,8 +208,8 @@ def _change(grant: Grant, entry: Entry, body: bodies.Body) -> dict[str, Any]:
                 for one in grant.bindings
             )
         }
-    if isinstance(body, bodies.GrantRequested):
-        return {}
+    if isinstance(body, bodies.GrantRequested | bodies.GrantReviewed):
+        return {}  # a review changes nothing of what may be opened
     decision = _unchecked(body.statement, Decision)  # type: ignore[attr-defined]
     why = WHY[decision.statement.action]
     return {"ended": Ended(index=entry.index, at=at, why=why, signed=decision)}

@@ -16,7 +16,7 @@ from typing import Any
 from jupyter_aisec.errors import MalformedError
 from jupyter_aisec.grants.catalog import MANIFEST_TYPE
 from jupyter_aisec.grants.signed import payload_sha256
-from jupyter_aisec.grants.statements import Approval, Request
+from jupyter_aisec.grants.statements import Approval, Request, Review
 from jupyter_aisec.ledger import bodies
 from jupyter_aisec.ledger.entry import Entry
 from jupyter_aisec.people.canonical import canonical, parse_canonical
@@ -145,6 +145,30 @@ def _grant(chain: Chain, grant: str) -> dict[str, Any]:
             {"person": _approver(approval), "entry": _reference(approved)}
             for approved, approval in chain.approved(grant)
         ],
+        **_break_glass(chain, grant),
+    }
+
+
+def _break_glass(chain: Chain, grant: str) -> dict[str, Any]:
+    """Where nobody was asked before: the reviews it takes, and those there are so far.
+
+    Nothing for other grants, whose statements keep their bytes.
+    """
+    _, body = chain.requested(grant)
+    if not body.terms.reviews:
+        return {}
+    reviews = [
+        (entry, one.statement.read(Review, Review.payload_type, "The review"))
+        for entry, one in chain.reviewed(grant)
+    ]
+    return {
+        "breakGlass": {
+            "reviewsDemanded": body.terms.reviews,
+            "reviews": [
+                {"person": one.person, "verdict": one.verdict, "entry": _reference(entry)}
+                for entry, one in reviews
+            ],
+        }
     }
 
 
@@ -170,6 +194,7 @@ def _dependency(chain: Chain, one: Input) -> dict[str, Any]:
             "grantRequest": _reference(requested),
             "approvals": [_reference(entry) for entry, _ in chain.approved(one.grant)],
             "release": _reference(released) if released else None,
+            **_break_glass(chain, one.grant),
         },
     }
 

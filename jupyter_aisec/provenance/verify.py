@@ -12,20 +12,21 @@ hold) where one of those failed::
      7 declassifications each dropped label: by its owner or an admin, and enough others
      8 requests          signed, and on terms no weaker than the policy's
      9 approvals         enough other people, each over exactly that request or less
-    10 same ledger       whoever approved looked at an earlier state of this ledger
-    11 seats             the kernel took the seats in time, isolated enough
-    12 releases          keys left only for that kernel and within the window
-    13 inputs            everything opened was sealed by somebody known
-    14 output            sealed by that kernel or person, with the labels of its inputs
-    15 manifest          the one at hand is the one that was logged
-    16 sealed files      sizes and digests are the manifest's, and nothing else lies there
-    17 record            signed by the kernel that held the seat
-    18 observation       signed by the person, of this very record
-    19 differences       worked out again
-    20 statement signed  by the broker's key of the genesis
-    21 statement         made again from the entries: the same bytes
-    22 run               its entry names these very bytes
-    23 model signature   OpenSSF Model Signing over the sealed files
+    10 reviews           by other people, where somebody broke the glass; what is owed is said
+    11 same ledger       whoever approved looked at an earlier state of this ledger
+    12 seats             the kernel took the seats in time, isolated enough
+    13 releases          keys left only for that kernel and within the window
+    14 inputs            everything opened was sealed by somebody known
+    15 output            sealed by that kernel or person, with the labels of its inputs
+    16 manifest          the one at hand is the one that was logged
+    17 sealed files      sizes and digests are the manifest's, and nothing else lies there
+    18 record            signed by the kernel that held the seat
+    19 observation       signed by the person, of this very record
+    20 differences       worked out again
+    21 statement signed  by the broker's key of the genesis
+    22 statement         made again from the entries: the same bytes
+    23 run               its entry names these very bytes
+    24 model signature   OpenSSF Model Signing over the sealed files
 
 What a bundle cannot show is that nothing was left out of it, such as the revocation of a
 key: that takes the whole ledger (``aisec audit verify``).
@@ -41,7 +42,7 @@ from jupyter_aisec.errors import AisecError, LedgerError, SignatureError
 from jupyter_aisec.ledger.checkpoint import open_checkpoint
 from jupyter_aisec.ledger.merkle import verify_inclusion
 from jupyter_aisec.ledger.trust import Trust, trust_of
-from jupyter_aisec.provenance import grant_checks, run_checks
+from jupyter_aisec.provenance import grant_checks, review_checks, run_checks
 from jupyter_aisec.provenance.bundle import parse_bundle
 from jupyter_aisec.provenance.chain import Chain
 from jupyter_aisec.provenance.declassifications import check_declassifications
@@ -191,6 +192,7 @@ CHECKS: tuple[Step, ...] = (
     Step("declassifications", check_declassifications, ("policy",)),
     Step("requests", grant_checks.check_requests, ("declassifications",)),
     Step("approvals", grant_checks.check_approvals, ("requests",)),
+    Step("reviews", review_checks.check_reviews, ("requests",)),
     Step("same ledger", grant_checks.check_seen, ("approvals",)),
     Step("seats", grant_checks.check_seats, ("approvals",)),
     Step("releases", grant_checks.check_releases, ("seats",)),
@@ -202,7 +204,7 @@ CHECKS: tuple[Step, ...] = (
     Step("observation", run_checks.check_observation, ("record",)),
     Step("differences", run_checks.check_differences, ("releases", "observation")),
     Step("statement signed", run_checks.check_statement_signature, ("genesis",)),
-    Step("statement", run_checks.check_statement, ("differences", "statement signed")),
+    Step("statement", run_checks.check_statement, ("reviews", "differences", "statement signed")),
     Step("run", run_checks.check_run_entry, ("differences",)),
     Step("model signature", run_checks.check_model_signature, ("output",)),
 )
@@ -214,6 +216,7 @@ _BEFORE_SIGNING = {
     "declassifications",
     "requests",
     "approvals",
+    "reviews",
     "seats",
     "releases",
     "inputs",

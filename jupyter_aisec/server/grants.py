@@ -29,6 +29,8 @@ _SHOWN = (
     "ends_at",
     "warn",
     "pending_until",
+    "break_glass",
+    "review_by",
 )
 
 

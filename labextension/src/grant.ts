@@ -12,6 +12,10 @@ export interface IGrant {
   readonly artifacts: readonly string[];
   readonly reason: string;
   readonly approvers: readonly string[];
+  /** Whether it was given at once, to be reviewed after. */
+  readonly breakGlass: boolean;
+  /** Whose review is still awaited. */
+  readonly reviewBy: readonly string[];
   /** When access ends, RFC 3339; null before the clock has started. */
   readonly endsAt: string | null;
   /** When to warn of that, RFC 3339; null where the broker says no time. */
@@ -63,6 +67,8 @@ export function parseGrant(value: unknown): IGrant | null {
     artifacts: texts(raw.artifacts),
     reason: text(raw.reason),
     approvers: texts(raw.approvers),
+    breakGlass: raw.break_glass === true,
+    reviewBy: texts(raw.review_by),
     endsAt: time(raw.ends_at),
     warnAt: texts(raw.warn).find(moment => time(moment) !== null) ?? null,
     pendingUntil: time(raw.pending_until)
@@ -103,8 +109,21 @@ export function clock(milliseconds: number): string {
     : `${minutes}:${pad(seconds % 60)}`;
 }
 
-/** One line about one grant: its state and what happens next. */
+/** One line about one grant: its state, what happens next, and what is owed for it. */
 export function describe(grant: IGrant, now: number): string {
+  return standing(grant, now) + glass(grant);
+}
+
+/** Whether the glass was broken, and whose review is owed for it. */
+function glass(grant: IGrant): string {
+  if (!grant.breakGlass) {
+    return '';
+  }
+  const names = grant.reviewBy.join(', ');
+  return `; break-glass, ${names ? `review owed by ${names}` : 'reviewed'}`;
+}
+
+function standing(grant: IGrant, now: number): string {
   const left = remaining(grant, now);
   switch (grant.state) {
     case 'pending': {
@@ -114,7 +133,7 @@ export function describe(grant: IGrant, now: number): string {
         : `waiting for ${asked}, lapses in ${clock(left)}`;
     }
     case 'scheduled':
-      return 'approved; the clock starts when a kernel takes the seat';
+      return `${grant.breakGlass ? 'ready' : 'approved'}; the clock starts when a kernel takes the seat`;
     case 'active':
       return left !== null && left > 0 ? `active, ${clock(left)} left` : 'over';
     case 'ended':

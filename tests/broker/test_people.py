@@ -69,7 +69,11 @@ def test_from_invitation_to_removal(api: Api) -> None:
     problem(used, 401, "token-invalid")
 
     api.site.keys["newcomer"] = key
-    assert api.get("/v1/whoami", "newcomer") == {"person": "newcomer", "roles": ["researcher"]}
+    assert api.get("/v1/whoami", "newcomer") == {
+        "person": "newcomer",
+        "roles": ["researcher"],
+        "reviews_waiting": 0,
+    }
     second = SigningKey.generate()
     vouched = sign_again(enrolment("newcomer", second, None), key)
     assert len(api.post("/v1/people/enrol", {"envelope": vouched})["keys"]) == 2

@@ -59,7 +59,7 @@ def test_a_chain_of_custody_is_shown_and_holds(
     out = capsys.readouterr().out
     assert out.startswith(f"weights/digits-net version 1 ({walked.seal_id}):\n")
     assert " 1 ok   bundle: " in out
-    assert "23 ok   model signature: " in out
+    assert "24 ok   model signature: " in out
     for part in ("dataset/digits", "weights/minilm", "asked by", "approved by"):
         assert part in out
 
@@ -221,7 +221,7 @@ def test_what_was_verified_is_what_was_asked_for(
     arguments = ["verify", what, "--trust", str(folder.parent / "trust.json")]
     assert main(arguments) == code
     out, err = capsys.readouterr()
-    assert "24 ok   catalog: " in out if code == 0 else "Check 24 failed (catalog)" in err
+    assert "25 ok   catalog: " in out if code == 0 else "Check 25 failed (catalog)" in err
 
 
 def test_a_run_is_found_by_its_id(
@@ -247,4 +247,4 @@ def test_a_bundle_that_says_nothing_is_not_what_was_asked_for(
     assert main(["verify", "weights/digits-net", "--trust", trust]) == 1
     out = capsys.readouterr().out
     assert out.startswith("What lies there cannot be told.\n")
-    assert "24 FAIL catalog: not checked" in out
+    assert "25 FAIL catalog: not checked" in out

@@ -23,7 +23,7 @@ from jupyter_aisec.times import format_time
 from tests.effort import examples
 from tests.grants.world import START, Kernel, policy, stocked, ulid
 
-PENDING, BEGIN, LONGEST, NEEDED = 100, 80, 60, 2
+PENDING, BEGIN, LONGEST, NEEDED, GLASS = 100, 80, 60, 2, 30
 ARTIFACTS = ("dataset/digits", "weights/minilm")
 APPROVERS = ("approver", "second")
 EVERYBODY = ("researcher", "approver", "second", "admin")
@@ -47,14 +47,25 @@ class Model:
     artifacts: set[str]
     start: int | None
     wanted: tuple[int, tuple[str, ...]]
+    glass: bool = False
+    reviewed: set[str] = field(default_factory=set)
     approved: list[tuple[str, int]] = field(default_factory=list)
     kernels: list[tuple[int, str]] = field(default_factory=list)
     confirmed: set[str] = field(default_factory=set)
     bound: int = -(10**9)  # when its last binding was signed for
     why: str | None = None
 
+    @property
+    def open(self) -> bool:
+        """Whether it has all the approvals it needs: behind broken glass, none."""
+        return self.glass or len(self.approved) >= NEEDED
+
+    @property
+    def owed(self) -> bool:
+        return self.glass and len(self.reviewed) < NEEDED
+
     def begins(self) -> int | None:
-        if len(self.approved) < NEEDED:
+        if not self.open:
             return None
         return self.start if self.start is not None else (self.kernels or [(None, "")])[0][0]
 
@@ -63,9 +74,11 @@ class Model:
         return min(self.asked + PENDING, window)
 
     def ends(self) -> tuple[int, str]:
-        if len(self.approved) < NEEDED:
+        if not self.open:
             return self.lapses(), "lapsed"
         begins = self.begins()
+        if begins is None and self.glass:
+            return self.asked + min(BEGIN, GLASS), "expired"
         if begins is None:
             return self.approved[-1][1] + BEGIN, "expired"
         return begins + self.seconds, "expired"
@@ -76,7 +89,7 @@ class Model:
         end, why = self.ends()
         if t >= end:
             return "ended", why
-        if len(self.approved) < NEEDED:
+        if not self.open:
             return "pending", None
         begins = self.begins()
         return ("active", None) if begins is not None and t >= begins else ("scheduled", None)
@@ -98,14 +111,17 @@ class Histories(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         one = policy().rule[0]
-        asked = replace(one, artifacts=ARTIFACTS, longest=LONGEST, approvals=NEEDED)
+        asked = replace(
+            one, artifacts=ARTIFACTS, longest=LONGEST, approvals=NEEDED, break_glass=GLASS
+        )
         result = replace(one, name="results", artifacts=("results/*",))
         phi = replace(
             one, name="phi", artifacts=(), labels=("phi",), approvers=("person:approver",)
         )
         secret = replace(one, name="secret", artifacts=(), labels=("secret",), approvals=2)
         rules = (asked, result, phi, secret)
-        self.world = stocked(policy(pending_for=PENDING, begin_within=BEGIN, rules=rules))
+        self.world = stocked()
+        self.world.apply_policy(policy(pending_for=PENDING, begin_within=BEGIN, rules=rules))
         self.labels: dict[str, set[str]] = {}  # by seal id: those that count
         self.last = 0
         self.models: dict[str, Model] = {}
@@ -165,6 +181,43 @@ class Histories(RuleBasedStateMachine):
                 wanted=(length, artifacts),
             )
         return grant
+
+    @rule(
+        target=grants,
+        artifacts=some_artifacts,
+        length=seconds,
+        start=st.none() | st.none() | st.none() | st.integers(0, BEGIN),
+        person=st.sampled_from(("researcher",) * 5 + ("admin",)),
+    )
+    def break_glass(
+        self, artifacts: tuple[str, ...], length: int, start: int | None, person: str
+    ) -> str:
+        owed = any(model.owed for model in self.models.values())
+        allowed = person == "researcher" and start is None and not owed and self.in_time
+        grant = f"grant_{ulid(20_000 + self.world.state.size * 100 + len(self.models))}"
+        when = None if start is None else format_time(START + timedelta(seconds=self.t + start))
+        fields = {"grant": grant, "seconds": length, "start": when, "person": person}
+        if self.attempt(allowed, self.world.ask, *artifacts, break_glass=True, **fields):
+            self.models[grant] = Model(
+                asked=self.t,
+                seconds=min(length, LONGEST, GLASS),
+                artifacts=set(artifacts),
+                start=None,
+                wanted=(length, artifacts),
+                glass=True,
+            )
+        return grant
+
+    @rule(grant=grants, person=approvers, verdict=st.sampled_from(["justified", "unjustified"]))
+    def review(self, grant: str, person: str, verdict: str) -> None:
+        model = self.models.get(grant)
+        if model is None:
+            return
+        allowed = (
+            model.glass and person in APPROVERS and person not in model.reviewed and self.in_time
+        )
+        if self.attempt(allowed, self.world.review, grant, person, verdict=verdict):
+            model.reviewed.add(person)
 
     @rule(grant=grants, person=approvers, artifacts=some_artifacts, length=seconds)
     def approve(self, grant: str, person: str, artifacts: tuple[str, ...], length: int) -> None:
@@ -351,6 +404,8 @@ class Histories(RuleBasedStateMachine):
             begins = model.begins()
             ends = None if begins is None else START + timedelta(seconds=begins + model.seconds)
             assert found.ends_at == ends
+            assert (found.break_glass, found.reviews_owed > 0) == (model.glass, model.owed)
+            assert {one.person for one in found.reviews} == model.reviewed
 
     @invariant()
     def labels_agree(self) -> None:

@@ -35,6 +35,7 @@ from jupyter_aisec.grants import (
     propose_release,
     propose_removal,
     propose_request,
+    propose_review,
     propose_revocation,
     propose_sealed,
 )
@@ -52,6 +53,7 @@ from jupyter_aisec.grants.statements import (
     PolicyChange,
     Removal,
     Request,
+    Review,
     Statement,
 )
 from jupyter_aisec.ledger.bodies import Body, Founder, KeysReleased
@@ -187,6 +189,14 @@ class World:
         }
         return self.sign(Approval(**self.head(person), grant=grant, **{**values, **fields}))
 
+    def a_review(self, grant: str, person: str = "approver", **fields: Any) -> Envelope:
+        found = self.state.grants[grant]
+        values = {
+            "request_sha256": payload_sha256(found.signed.envelope),
+            "verdict": "justified",
+        }
+        return self.sign(Review(**self.head(person), grant=grant, **{**values, **fields}))
+
     def decision(self, action: str, grant: str, person: str, reason: str = "") -> Envelope:
         return self.sign(
             Decision(**self.head(person), action=action, grant=grant, reason=reason)  # type: ignore[arg-type]
@@ -291,6 +301,9 @@ class World:
     def decide(self, action: str, grant: str, person: str, reason: str = "") -> None:
         envelope = self.decision(action, grant, person, reason)
         self.append(propose_decision(self.state, envelope, self.now))
+
+    def review(self, grant: str, person: str = "approver", **fields: Any) -> None:
+        self.append(propose_review(self.state, self.a_review(grant, person, **fields), self.now))
 
     def bind(self, grant: str, kernel: Kernel | None = None, **fields: Any) -> Kernel:
         kernel = kernel or Kernel()

@@ -52,6 +52,10 @@ def view(**changes):
         "now": format_time(NOW),
         "request": ENVELOPE,
         "terms": {},
+        "break_glass": False,
+        "reviews_needed": 0,
+        "reviews": (),
+        "review_by": (),
     }
     return GrantView(**{**fields, **changes})
 
@@ -103,6 +107,14 @@ def in_(**more):
         ({"state": "ended", "ended_why": "expired"}, "ended: its time is up"),
         ({"state": "ended", "ended_why": "lapsed"}, "ended: nobody approved it in time"),
         ({"state": "ended"}, "ended: over"),
+        (
+            {"state": "scheduled", "break_glass": True, "review_by": ("b\u202e",)},
+            "approved by nobody, starts when you open something; break-glass, review owed by b�",
+        ),
+        (
+            {"state": "active", "ends_at": in_(minutes=5), "break_glass": True},
+            "active, 5m left; break-glass, reviewed",
+        ),
     ],
 )
 def test_headline(changes, text):

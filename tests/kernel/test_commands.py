@@ -33,6 +33,23 @@ from jupyter_aisec.kernel.commands import (
             "extend grant_x --for 10m --reason more",
             GrantCommand(verb="extend", names=("grant_x",), seconds=600, reason="more"),
         ),
+        (
+            "request dataset/a --for 10m --reason pager --break-glass",
+            GrantCommand(
+                verb="request",
+                names=("dataset/a",),
+                seconds=600,
+                reason="pager",
+                break_glass=True,
+            ),
+        ),
+        (
+            "extend grant_x --for 10m --reason more --break-glass",
+            GrantCommand(
+                verb="extend", names=("grant_x",), seconds=600, reason="more", break_glass=True
+            ),
+        ),
+        ("review grant_x --unjustified", GrantCommand(verb="review", names=("grant_x",))),
         ("show", GrantCommand(verb="show")),
         ("return grant_x", GrantCommand(verb="return", names=("grant_x",))),
         ("withdraw --reason oops", GrantCommand(verb="withdraw", reason="oops")),

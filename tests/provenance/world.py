@@ -25,6 +25,7 @@ from jupyter_aisec.grants.statements import (
     PolicyChange,
     Removal,
     Request,
+    Review,
     Statement,
 )
 from jupyter_aisec.ledger import (
@@ -240,7 +241,7 @@ class World:
             envelope = sign_again(envelope, self.keys[name])
         return self.append(grants.propose_declassification(self.state, envelope, self.now))
 
-    def request(self, artifacts: tuple[str, ...], grant: str | None = None) -> None:
+    def request(self, artifacts: tuple[str, ...], grant: str | None = None, **fields: Any) -> None:
         envelope = self.sign(
             Request,
             "researcher",
@@ -249,6 +250,7 @@ class World:
             seconds=3600,
             reason="Ablation 12",
             seat=self.seat,
+            **fields,
         )
         self.append(grants.propose_request(self.state, envelope, self.now))
 
@@ -267,6 +269,12 @@ class World:
         body = grants.propose_approval(self.state, envelope, self.now)
         both = sign_again(body.approval, self.keys["broker"])
         self.append(msgspec.structs.replace(body, approval=both))
+
+    def review(self, person: str, **fields: Any) -> None:
+        asked = self.state.grant(self.grant)
+        values = {"request_sha256": asked.signed.sha256, "verdict": "justified"}
+        envelope = self.sign(Review, person, grant=asked.id, **{**values, **fields})
+        self.append(grants.propose_review(self.state, envelope, self.now))
 
     def bind(self, grant: str | None = None, kernel: str = "kernel") -> None:
         envelope = self.sign(

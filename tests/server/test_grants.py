@@ -27,6 +27,8 @@ def view(person: str) -> Any:
         ends_at=NOW,
         warn=(NOW,),
         pending_until=None,
+        break_glass=True,
+        review_by=("approver",),
         now=NOW,
         request="signed",
     )
@@ -70,6 +72,7 @@ def test_only_my_grants_are_shown_and_only_what_a_page_needs(broker: Broker) -> 
     (mine,) = answer["grants"]
     assert mine["id"] == "grant_researcher"
     assert "request" not in mine
+    assert (mine["break_glass"], mine["review_by"]) == (True, ("approver",))
 
 
 def test_many_pages_ask_the_broker_once(broker: Broker) -> None:

@@ -121,7 +121,13 @@ def _since(broker: Broker, session: str, index: int) -> tuple[list[dict[str, Any
         who = signed_in(state, session, now)
         entries = broker.ledger.entries[index:]
         return [
-            {"index": entry.index, "at": entry.at, "type": entry.type, "grant": seen[0]}
+            {
+                "index": entry.index,
+                "at": entry.at,
+                "type": entry.type,
+                "grant": seen[0],
+                "break_glass": state.grants[seen[0]].break_glass,  # who hears it need not ask
+            }
             for entry in entries
             if (seen := [one for one in grants_of(entry) if sees_grant(who, state, one)])
         ], max(index, len(broker.ledger.entries))

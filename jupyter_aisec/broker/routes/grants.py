@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
+from msgspec import UNSET
 
 from jupyter_aisec.broker.identity import (
     BrokerDep,
@@ -27,6 +28,7 @@ from jupyter_aisec.grants.bindings import propose_binding, propose_ending
 from jupyter_aisec.grants.decisions import propose_decision
 from jupyter_aisec.grants.grant import Grant
 from jupyter_aisec.grants.requests import explain_request, propose_request
+from jupyter_aisec.grants.reviews import propose_review
 from jupyter_aisec.grants.state import State, unknown_grant
 from jupyter_aisec.grants.statements import Decision, Request
 from jupyter_aisec.grants.view import explained, grant_view
@@ -61,6 +63,7 @@ def explain(broker: BrokerDep, who: SignedInDep, body: ExplainIn) -> ExplainedOu
             seconds=body.seconds,
             reason="A dry run",
             seat=new_id("session").replace("_", ":"),
+            break_glass=body.break_glass or UNSET,
         )
         return explained(explain_request(state, request, now))
 
@@ -103,6 +106,11 @@ def approve(broker: BrokerDep, who: SignedInDep, grant_id: GrantId, body: Statem
         )
 
     return _act(broker, who, grant_id, body, propose, "approve")
+
+
+@router.post("/{grant_id}/review", summary="Review what another person broke the glass for")
+def review(broker: BrokerDep, who: SignedInDep, grant_id: GrantId, body: StatementIn) -> GrantOut:
+    return _act(broker, who, grant_id, body, propose_review, "review")
 
 
 @router.post("/{grant_id}/bind", summary="A kernel takes the seat")

@@ -14,6 +14,7 @@ from jupyter_aisec.broker.service import Broker
 from jupyter_aisec.broker.statements import append_statement, is_recorded
 from jupyter_aisec.broker.views import PersonView, SessionView, WhoView
 from jupyter_aisec.errors import ConflictError, MalformedError
+from jupyter_aisec.grants.duties import reviews_waiting
 from jupyter_aisec.grants.enrolments import (
     propose_enrolment,
     propose_login,
@@ -48,8 +49,10 @@ def enrol(broker: BrokerDep, body: EnrolIn) -> PersonView:
 
 
 @router.get("/whoami")
-def whoami(who: SignedInDep) -> WhoView:
-    return WhoView(person=who.person, roles=list(who.roles))
+def whoami(broker: BrokerDep, who: SignedInDep) -> WhoView:
+    with broker.ledger.reading() as (state, _):
+        waiting = reviews_waiting(state, who.person)
+    return WhoView(person=who.person, roles=list(who.roles), reviews_waiting=waiting)
 
 
 @router.get("/people")

@@ -23,6 +23,8 @@ function grant(changes: Partial<IGrant> = {}): IGrant {
     artifacts: ['dataset/digits'],
     reason: 'Ablation 12',
     approvers: ['approver'],
+    breakGlass: false,
+    reviewBy: [],
     endsAt: at(60),
     warnAt: at(54),
     pendingUntil: null,
@@ -147,6 +149,30 @@ describe('words', () => {
     ).toBe('waiting for an approver');
     expect(words(scheduled, START)).toMatch(/^approved/);
     expect(words(grant({ state: 'ended' }), START)).toBe('ended');
+  });
+
+  it('says that the glass was broken, and whose review is owed', () => {
+    const owed = { breakGlass: true, reviewBy: ['approver', 'second'] };
+    expect(words({ ...grant(), ...owed }, START)).toBe(
+      'active, 1:00:00 left; break-glass, review owed by approver, second'
+    );
+    expect(words({ ...scheduled, ...owed }, START)).toMatch(
+      /^ready; .*; break-glass, review owed by approver, second$/
+    );
+    expect(words(grant({ breakGlass: true }), START)).toMatch(
+      /; break-glass, reviewed$/
+    );
+  });
+
+  it('reads from the answer that the glass was broken', () => {
+    const raw = { id: 'grant_1', state: 'active' };
+    expect(
+      parseGrant({ ...raw, break_glass: true, review_by: ['approver', 7] })
+    ).toMatchObject({ breakGlass: true, reviewBy: ['approver'] });
+    expect(parseGrant({ ...raw, break_glass: 'yes' })).toMatchObject({
+      breakGlass: false,
+      reviewBy: []
+    });
   });
 });
 

@@ -14,6 +14,8 @@ function grant(secondsLeft: number, id = 'grant_1'): IGrant {
     artifacts: ['dataset/digits'],
     reason: '',
     approvers: [],
+    breakGlass: false,
+    reviewBy: [],
     endsAt: new Date(end).toISOString(),
     warnAt: new Date(end - 360_000).toISOString(),
     pendingUntil: null

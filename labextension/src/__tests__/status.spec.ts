@@ -26,6 +26,8 @@ function grant(minutesLeft: number, name = 'dataset/digits'): IGrant {
     artifacts: [name],
     reason: 'Ablation 12',
     approvers: ['approver'],
+    breakGlass: false,
+    reviewBy: [],
     endsAt: new Date(NOW + minutesLeft * 60_000).toISOString(),
     warnAt: new Date(NOW + (minutesLeft - 6) * 60_000).toISOString(),
     pendingUntil: null
