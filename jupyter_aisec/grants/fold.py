@@ -103,7 +103,8 @@ def _genesis_made(
     state: State, body: bodies.Genesis, found: tuple[Directory, Policy], at: datetime
 ) -> None:
     state.genesis = body
-    state.directory, state.policy = found
+    state.directory, policy = found
+    state.policies.append(policy)
 
 
 def _person_invited(state: State, body: bodies.PersonInvited, found: object, at: datetime) -> None:
@@ -137,7 +138,7 @@ def _session_opened(
 def _policy_applied(
     state: State, body: bodies.PolicyApplied, found: Signed[Any], at: datetime
 ) -> None:
-    state.policy = Policy.from_dict(body.policy)
+    state.policies.append(Policy.from_dict(body.policy))
     state.policy_version += 1
 
 

@@ -17,6 +17,7 @@ from jupyter_aisec.grants.catalog import ArtifactVersion
 from jupyter_aisec.grants.grant import Grant
 from jupyter_aisec.grants.names import check_digest, check_id, split_reference
 from jupyter_aisec.grants.state import State
+from jupyter_aisec.grants.waived import check_waived_opening
 
 __all__ = [
     "action_reused",
@@ -45,6 +46,7 @@ def check_opening(
     """
     found = state.grant(grant)
     _check_window(found, at)
+    check_waived_opening(found, state.policies[found.terms.policy_version], state.policy)
     _check_kernel(state, found, kernel)
     sealed = find_version(state, found, artifact, version)
     if new := sorted(sealed.labels - found.labels[artifact]):

@@ -13,10 +13,10 @@ from datetime import timedelta
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
 
 from jupyter_aisec.errors import AisecError
-from jupyter_aisec.grants import fold, propose_ending
+from jupyter_aisec.grants import Policy, fold, propose_ending
 from jupyter_aisec.grants.signatures import TOLERANCE
 from jupyter_aisec.times import format_time
 from tests.effort import examples
@@ -25,6 +25,7 @@ from tests.grants.world import START, Kernel, policy, stocked, ulid
 PENDING, BEGIN, LONGEST, NEEDED = 100, 80, 60, 2
 ARTIFACTS = ("dataset/digits", "weights/minilm")
 APPROVERS = ("approver", "second")
+ADMINS = ("second", "admin")
 EVERYBODY = ("researcher", "approver", "second", "admin")
 
 grants = Bundle("grants")
@@ -43,6 +44,10 @@ class Model:
     artifacts: set[str]
     start: int | None
     wanted: tuple[int, tuple[str, ...]]
+    person: str = "researcher"
+    approvers: tuple[str, ...] = APPROVERS
+    needed: int = NEEDED
+    version: int = 0  # of the policy under which it was asked for
     approved: list[tuple[str, int]] = field(default_factory=list)
     kernels: list[tuple[int, str]] = field(default_factory=list)
     confirmed: set[str] = field(default_factory=set)
@@ -50,7 +55,7 @@ class Model:
     why: str | None = None
 
     def begins(self) -> int | None:
-        if len(self.approved) < NEEDED:
+        if len(self.approved) < self.needed:
             return None
         return self.start if self.start is not None else (self.kernels or [(None, "")])[0][0]
 
@@ -59,11 +64,12 @@ class Model:
         return min(self.asked + PENDING, window)
 
     def ends(self) -> tuple[int, str]:
-        if len(self.approved) < NEEDED:
+        if len(self.approved) < self.needed:
             return self.lapses(), "lapsed"
         begins = self.begins()
         if begins is None:
-            return self.approved[-1][1] + BEGIN, "expired"
+            ready = self.approved[-1][1] if self.approved else self.asked
+            return ready + BEGIN, "expired"
         return begins + self.seconds, "expired"
 
     def status(self, t: int) -> tuple[str, str | None]:
@@ -72,7 +78,7 @@ class Model:
         end, why = self.ends()
         if t >= end:
             return "ended", why
-        if len(self.approved) < NEEDED:
+        if len(self.approved) < self.needed:
             return "pending", None
         begins = self.begins()
         return ("active", None) if begins is not None and t >= begins else ("scheduled", None)
@@ -81,17 +87,29 @@ class Model:
 class Histories(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.world = stocked(
-            policy(
-                pending_for=PENDING,
-                begin_within=BEGIN,
-                rule={"longest": LONGEST, "approvals": NEEDED},
-            )
-        )
+        self.world = stocked(self.policy("enforce"))
         self.last = 0
+        self.modes = ["enforce"]  # of each policy there was
         self.models: dict[str, Model] = {}
         self.kernels: dict[str, Kernel] = {}
         self.actions: dict[str, tuple[str, str]] = {}
+
+    @staticmethod
+    def policy(mode: str) -> Policy:
+        return policy(
+            mode=mode,
+            pending_for=PENDING,
+            begin_within=BEGIN,
+            rule={"longest": LONGEST, "approvals": NEEDED},
+        )
+
+    @property
+    def version(self) -> int:
+        return len(self.modes) - 1
+
+    @property
+    def observes(self) -> bool:
+        return self.modes[-1] == "observe"
 
     @property
     def clock(self) -> int:
@@ -124,6 +142,14 @@ class Histories(RuleBasedStateMachine):
     def tick(self, length: int) -> None:
         self.world.later(seconds=length)
 
+    @precondition(lambda self: self.world.state.size > 8)
+    @rule(mode=st.sampled_from(["enforce", "enforce", "observe"]))
+    def change_policy(self, mode: str) -> None:
+        moment = self.t
+        self.world.apply_policy(self.policy(mode))
+        self.modes.append(mode)
+        self.last = moment
+
     @rule(
         target=grants,
         artifacts=some_artifacts,
@@ -133,7 +159,8 @@ class Histories(RuleBasedStateMachine):
     )
     def ask(self, artifacts: tuple[str, ...], length: int, start: int | None, person: str) -> str:
         begins = None if start is None else self.t + start
-        allowed = person == "researcher" and (start is None or 0 <= start <= BEGIN) and self.in_time
+        may = person == "researcher" and (start is None or start <= BEGIN)
+        allowed = (may or self.observes) and (start is None or start >= 0) and self.in_time
         grant = f"grant_{ulid(10_000 + self.world.state.size * 100 + len(self.models))}"
         when = None if begins is None else format_time(START + timedelta(seconds=begins))
         fields = {"grant": grant, "seconds": length, "start": when, "person": person}
@@ -144,6 +171,10 @@ class Histories(RuleBasedStateMachine):
                 artifacts=set(artifacts),
                 start=begins,
                 wanted=(length, artifacts),
+                person=person,
+                approvers=() if self.observes else APPROVERS,
+                needed=0 if self.observes else NEEDED,
+                version=self.version,
             )
         return grant
 
@@ -153,7 +184,8 @@ class Histories(RuleBasedStateMachine):
         if model is None:
             return
         allowed = (
-            person in APPROVERS
+            person in model.approvers
+            and model.version == self.version
             and model.status(self.t)[0] == "pending"
             and person not in [name for name, _ in model.approved]
             and set(artifacts) <= set(model.wanted[1])
@@ -184,13 +216,14 @@ class Histories(RuleBasedStateMachine):
         if model is None:
             return
         state = model.status(self.t)[0]
+        others = person != model.person and person in (*model.approvers, *ADMINS)
         allowed = {
-            "deny": person in ("approver", "second", "admin")
+            "deny": others
             and state in ("pending", "scheduled")
             and person not in [name for name, _ in model.approved],
-            "withdraw": person == "researcher" and state == "pending",
-            "return": person == "researcher" and state in ("scheduled", "active"),
-            "revoke": person != "researcher" and state in ("scheduled", "active"),
+            "withdraw": person == model.person and state == "pending",
+            "return": person == model.person and state in ("scheduled", "active"),
+            "revoke": others and state in ("scheduled", "active"),
         }[action]
         if self.attempt(
             allowed and self.in_time, self.world.decide, action, grant, person, str(self.t)
@@ -209,7 +242,8 @@ class Histories(RuleBasedStateMachine):
         kernel = Kernel()
         fields = {} if right_seat else {"seat": "job:other"}
         moment = self.t
-        allowed = begun and right_seat and newest
+        kept = model.needed > 0 or model.version == self.version
+        allowed = begun and right_seat and newest and kept
         if self.attempt(allowed, self.world.bind, grant, kernel, **fields):
             model.bound = self.clock
             model.kernels.append((moment, kernel.id))
@@ -235,6 +269,7 @@ class Histories(RuleBasedStateMachine):
         covered = repeated is not None or artifact in model.artifacts
         allowed = (
             model.status(self.t)[0] == "active"
+            and (self.observes or self.modes[model.version] == "enforce")
             and kernel == current
             and kernel not in model.confirmed
             and covered
@@ -269,6 +304,22 @@ class Histories(RuleBasedStateMachine):
         if bind:
             self.bind(grant, True)
             self.release(grant, 1, artifacts[0], 1)
+        return grant
+
+    @rule(
+        target=grants,
+        artifacts=some_artifacts,
+        length=seconds,
+        bind=st.booleans(),
+        then=st.sampled_from(["enforce", "observe"]),
+    )
+    def outlive(self, artifacts: tuple[str, ...], length: int, bind: bool, then: str) -> str:
+        """What nobody approved, and then another policy."""
+        self.change_policy("observe")
+        grant = self.open(artifacts, length, bind)
+        self.change_policy(then)
+        self.release(grant, 1, artifacts[0], 1)
+        self.bind(grant, True)
         return grant
 
     @invariant()

@@ -343,8 +343,10 @@ def stocked(policy: Policy | None = None) -> World:
 
 
 @contextmanager
-def refused(code: str, kind: type[AisecError] = AisecError) -> Iterator[None]:
+def refused(
+    code: str, kind: type[AisecError] = AisecError
+) -> Iterator[pytest.ExceptionInfo[AisecError]]:
     """Expect an error of that code (and class), one that says what to do or what it is about."""
     with pytest.raises(kind) as caught:
-        yield
+        yield caught
     assert caught.value.code == code, caught.value
