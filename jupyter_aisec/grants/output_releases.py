@@ -21,7 +21,7 @@ from jupyter_aisec.grants.openings import (
 from jupyter_aisec.grants.state import State
 from jupyter_aisec.ledger.bodies import OutputReleased, OutputSource
 
-__all__ = ["check_output_released", "propose_output_release"]
+__all__ = ["check_output_released", "check_sources", "propose_output_release"]
 
 
 def propose_output_release(
@@ -93,6 +93,12 @@ def _find(state: State, artifact: str, seal_id: str) -> ArtifactVersion:
 def check_output_released(state: State, body: OutputReleased, at: datetime) -> None:
     """That the release may be recorded at ``at``, under an action id that is new."""
     check_action(state, body.action, body.request_sha256)
+    check_sources(body)
+    _check_p1(state, body, at)
+
+
+def check_sources(body: OutputReleased) -> None:
+    """Raises MalformedError unless an output of that digest could be made from these."""
     check_digest(body.ciphertext_sha256, "The digest of the ciphertext")
     names = [(one.artifact, one.seal_id) for one in body.sources]
     if not 1 <= len(names) <= MAX_REFERENCES or names != sorted(set(names)):
@@ -102,7 +108,6 @@ def check_output_released(state: State, body: OutputReleased, at: datetime) -> N
             next="Run the cell again.",
             code="output-sources-invalid",
         )
-    _check_p1(state, body, at)
 
 
 def _check_p1(state: State, body: OutputReleased, at: datetime) -> None:

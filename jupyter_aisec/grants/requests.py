@@ -18,7 +18,14 @@ from jupyter_aisec.ledger.bodies import GrantRequested, Terms
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.times import parse_time
 
-__all__ = ["check_requested", "explain_request", "facts_of", "labels_asked", "propose_request"]
+__all__ = [
+    "check_form",
+    "check_requested",
+    "explain_request",
+    "facts_of",
+    "labels_asked",
+    "propose_request",
+]
 
 MAX_TEXT = 4_000  # characters of a reason or comment
 
@@ -43,7 +50,7 @@ def explain_request(state: State, request: Request, now: datetime) -> Terms | Re
     Raises MalformedError, NotFoundError or ConflictError for one that cannot be made at all.
     """
     at = state.time(now)
-    _check_form(request, at)
+    check_form(request, at)
     if request.grant in state.grants:
         raise ConflictError(
             f"There is a grant {request.grant} already.",
@@ -96,7 +103,8 @@ def labels_asked(state: State, request: Request) -> dict[str, frozenset[str]]:
     return labels
 
 
-def _check_form(request: Request, at: datetime) -> None:
+def check_form(request: Request, at: datetime) -> None:
+    """Raises MalformedError for what cannot be asked at ``at`` whatever the policy."""
     check_id(request.grant, "grant")
     check_seat(request.seat)
     check_references(request.artifacts)

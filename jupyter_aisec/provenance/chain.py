@@ -3,18 +3,20 @@
 From the output back: the run, the kernel and its seat, what was released to it, the
 manifests of what it opened, the grants with their requests and approvals, the policy, and
 everybody who signed any of it with the entries that made them somebody. Beside these, all
-admins: how many there were says how many had to sign for a person.
+admins: how many there were says how many had to sign for a person; and, where a version was
+sealed after it was asked for, the earlier ones that show that its labels were known.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from jupyter_aisec.errors import LedgerError
+from jupyter_aisec.grants.catalog import read_manifest
 from jupyter_aisec.grants.statements import Binding
 from jupyter_aisec.ledger import bodies
 from jupyter_aisec.ledger.bodies import Body
@@ -154,7 +156,10 @@ def collect(entries: Sequence[Entry], record: Record) -> tuple[Entry, ...]:
     grants = Chain(entries).grants(record)
     people: defaultdict[str, list[Entry]] = defaultdict(list)  # by name
     origins: dict[str, list[Entry]] = {}  # by key id: what made that key somebody's
-    versions: dict[str, Entry] = {}  # by seal id
+    versions: dict[str, _Sealed] = {}  # by seal id
+    named: defaultdict[str, list[_Sealed]] = defaultdict(list)  # every version, by artifact
+    requested: dict[str, int] = {}  # the entry of each request, by grant
+    released: list[Release] = []
     admins: set[str] = set()
     todo = list(entries[:1])
     for entry in entries:
@@ -173,12 +178,18 @@ def collect(entries: Sequence[Entry], record: Record) -> tuple[Entry, ...]:
         elif isinstance(body, bodies.SeatBound):
             origins.setdefault(read_binding(body).kernel_key.key_id, []).append(entry)
         elif isinstance(body, bodies.ArtifactSealed):
-            versions[body.seal_id] = entry
+            versions[body.seal_id] = sealed = _Sealed(entry, body)
+            named[body.artifact].append(sealed)
+        elif isinstance(body, bodies.GrantRequested):
+            requested[body.grant] = entry.index
         if _is_needed(body, record, grants):
             todo.append(entry)
+            released += _released(body)
         if isinstance(body, bodies.RunRecorded) and body.run == record.run:
             break
     todo += origins.get(record.kernel, ())
+    for one in released:
+        todo += _known_labels(versions[one.seal_id], named[one.artifact], requested[one.grant])
     seal_ids = {record.output.seal_id, *(one.seal_id for one in record.inputs)}
     chosen: dict[int, Entry] = {}
     while todo:
@@ -190,9 +201,29 @@ def collect(entries: Sequence[Entry], record: Record) -> tuple[Entry, ...]:
         todo += [origin for key_id in _signing_keys(body) for origin in origins.get(key_id, ())]
         seal_ids.update(one.seal_id for one in _released(body))
         if not todo:  # only now are all versions known that were opened
-            todo += [versions[one] for one in sorted(seal_ids) if one in versions]
+            todo += [versions[one].entry for one in sorted(seal_ids) if one in versions]
             seal_ids.clear()
     return tuple(chosen[index] for index in sorted(chosen))
+
+
+class _Sealed(NamedTuple):
+    """A version, as its entry has it."""
+
+    entry: Entry
+    body: bodies.ArtifactSealed
+
+    def labels(self) -> frozenset[str]:
+        return frozenset(read_manifest(self.body.manifest).labels)
+
+
+def _known_labels(version: _Sealed, others: Iterable[_Sealed], asked: int) -> Iterator[Entry]:
+    """For a version that was sealed after the entry ``asked``: who shows that its labels were
+    known then. One earlier version for each label, the first that carries it."""
+    left = version.labels() if version.entry.index > asked else frozenset()
+    for other in others:
+        if left and other.entry.index < asked and (known := left & other.labels()):
+            left -= known
+            yield other.entry
 
 
 def read_binding(body: bodies.SeatBound) -> Binding:

@@ -9,12 +9,12 @@ hold) where one of those failed::
      4 genesis           it is the one that the trust file pins
      5 people            every key was enrolled by somebody who might
      6 policy            every policy was signed by the admins it took
-     7 requests          signed, and on terms no weaker than the policy's
-     8 approvals         enough other people, each over exactly that request or less
+     7 requests          signed then, and on terms no weaker than the policy's
+     8 approvals         enough other people, each then and over that request or less
      9 same ledger       each approver looked at an earlier state of this ledger
-    10 seats             the kernel took the seats in time, isolated enough
-    11 releases          keys left only for that kernel and within the window
-    12 inputs            everything opened was sealed by somebody known
+    10 seats             every kernel took its seat in time, isolated enough
+    11 releases          keys left only for that kernel, within the window, with known labels
+    12 inputs            everything opened was sealed by somebody known, who might
     13 output            sealed by that kernel or person, with the labels of its inputs
     14 manifest          the one at hand is the one that was logged
     15 sealed files      sizes and digests are the manifest's, and nothing else lies there
@@ -27,7 +27,8 @@ hold) where one of those failed::
     22 model signature   OpenSSF Model Signing over the sealed files
 
 What a bundle cannot show is that nothing was left out of it, such as the revocation of a
-key: that takes the whole ledger (``aisec audit verify``).
+key, nor how much a person asked for and opened within an hour: that takes the whole ledger
+(``aisec audit verify``). docs/verify.md says what is checked and what is not.
 """
 
 from __future__ import annotations
