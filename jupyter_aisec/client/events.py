@@ -19,12 +19,16 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Something was logged: the entry's index, its time and type, and the grant concerned."""
+    """Something was logged: the entry's index, its time and type, and the grant concerned.
+
+    ``person`` is who an alert is about; others name nobody.
+    """
 
     index: int
     at: str
     type: str
     grant: str | None = None
+    person: str | None = None
 
 
 def parse_events(lines: Iterator[str]) -> Iterator[Any]:

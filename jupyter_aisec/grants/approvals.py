@@ -60,10 +60,8 @@ def check_approved(state: State, body: GrantApproved, at: datetime) -> Signed[Ap
     if approval.grant != body.grant:
         raise MalformedError("The entry and the approval name two grants.", code="grant-differs")
     grant = state.grant(approval.grant)
-    _check_person(state.policy, grant, approval.person)
-    _check_open(grant, at)
+    check_given(state.policy, grant, approval, at)
     _check_seen(state, grant, approval)
-    _check_not_wider(grant, approval)
     if len(approval.comment) > MAX_TEXT:
         raise MalformedError(
             f"A comment has at most {MAX_TEXT} characters.",

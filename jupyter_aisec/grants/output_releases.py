@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from jupyter_aisec.errors import MalformedError, NotFoundError
+from jupyter_aisec.grants.alerts import require_room_to_open
 from jupyter_aisec.grants.catalog import ArtifactVersion
 from jupyter_aisec.grants.names import MAX_REFERENCES, check_digest
 from jupyter_aisec.grants.openings import (
@@ -94,7 +95,8 @@ def check_output_released(state: State, body: OutputReleased, at: datetime) -> N
     """That the release may be recorded at ``at``, under an action id that is new."""
     check_action(state, body.action, body.request_sha256)
     check_sources(body)
-    _check_p1(state, body, at)
+    versions = _check_p1(state, body, at)
+    require_room_to_open(state, body.kernel, versions, at)
 
 
 def check_sources(body: OutputReleased) -> None:
@@ -110,8 +112,8 @@ def check_sources(body: OutputReleased) -> None:
         )
 
 
-def _check_p1(state: State, body: OutputReleased, at: datetime) -> None:
-    for source in body.sources:
+def _check_p1(state: State, body: OutputReleased, at: datetime) -> list[ArtifactVersion]:
+    return [
         check_opening(
             state,
             grant=source.grant,
@@ -122,3 +124,5 @@ def _check_p1(state: State, body: OutputReleased, at: datetime) -> None:
             kernel=body.kernel,
             at=at,
         )
+        for source in body.sources
+    ]

@@ -11,13 +11,13 @@ from tests.broker.world import Api
 OBSERVING = DEFAULT_POLICY_TEXT.replace('"enforce"', '"observe"')
 
 
-def apply_policy(api: Api, text: str) -> None:
+def apply_policy(api: Api, text: str, first: str = "researcher", second: str = "approver") -> None:
     """Put ``text`` in force."""
     envelope = api.site.signed(
         PolicyChange,
-        "researcher",
+        first,
         policy_sha256=policy_sha256(parse_policy(text)),
-        replaces=api.get("/v1/policy", "researcher")["version"],
+        replaces=api.get("/v1/policy", first)["version"],
     )
-    both = sign_again(envelope, api.site.keys["approver"])
-    api.post("/v1/policy", {"policy": text, "envelope": both}, person="researcher")
+    both = sign_again(envelope, api.site.keys[second])
+    api.post("/v1/policy", {"policy": text, "envelope": both}, person=first)

@@ -94,8 +94,26 @@ class Histories(RuleBasedStateMachine):
         self.kernels: dict[str, Kernel] = {}
         self.actions: dict[str, tuple[str, str]] = {}
 
-    @staticmethod
-    def policy(mode: str) -> Policy:
+    # What another machine, with limits, knows more of.
+
+    requesters: tuple[str, ...] = ("researcher",)
+
+    def human(self, person: str) -> str:
+        return person
+
+    def may_ask(self, person: str) -> bool:
+        return True
+
+    def may_open(self, person: str, artifact: str) -> bool:
+        return True
+
+    def did_ask(self, person: str) -> None:
+        pass
+
+    def did_open(self, person: str, artifact: str) -> None:
+        pass
+
+    def policy(self, mode: str) -> Policy:
         return policy(
             mode=mode,
             pending_for=PENDING,
@@ -159,12 +177,14 @@ class Histories(RuleBasedStateMachine):
     )
     def ask(self, artifacts: tuple[str, ...], length: int, start: int | None, person: str) -> str:
         begins = None if start is None else self.t + start
-        may = person == "researcher" and (start is None or start <= BEGIN)
+        may = person in self.requesters and (start is None or start <= BEGIN)
+        may = may and self.may_ask(person)
         allowed = (may or self.observes) and (start is None or start >= 0) and self.in_time
         grant = f"grant_{ulid(10_000 + self.world.state.size * 100 + len(self.models))}"
         when = None if begins is None else format_time(START + timedelta(seconds=begins))
         fields = {"grant": grant, "seconds": length, "start": when, "person": person}
         if self.attempt(allowed, self.world.ask, *artifacts, **fields):
+            self.did_ask(person)
             self.models[grant] = Model(
                 asked=self.t,
                 seconds=min(length, LONGEST),
@@ -216,7 +236,8 @@ class Histories(RuleBasedStateMachine):
         if model is None:
             return
         state = model.status(self.t)[0]
-        others = person != model.person and person in (*model.approvers, *ADMINS)
+        others = self.human(person) != self.human(model.person)
+        others = others and person in (*model.approvers, *ADMINS)
         allowed = {
             "deny": others
             and state in ("pending", "scheduled")
@@ -273,12 +294,15 @@ class Histories(RuleBasedStateMachine):
             and kernel == current
             and kernel not in model.confirmed
             and covered
+            and (self.observes or repeated is not None or self.may_open(model.person, artifact))
             and repeated in (None, (grant, kernel))
         )
         size = self.world.state.size
         act = self.world.release
         if self.attempt(allowed, act, grant, self.kernels[kernel], artifact, action=action):
             assert (self.world.state.size == size) == (repeated is not None)
+            if repeated is None:
+                self.did_open(model.person, artifact)
             self.actions[action] = (grant, kernel)
 
     @rule(grant=grants, which=st.integers(0, 2))

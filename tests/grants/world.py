@@ -209,6 +209,7 @@ class World:
             "keys": [{"key_id": "key_1", "commitment": "…"}, {"key_id": "key_2"}],
             "labels": [],
             "parents": [],
+            "files": [{"sealed_size": 1000}, {"sealed_size": 500}],
         }
         return sign({**values, **fields}, MANIFEST_TYPE, by or self.keys["admin"])
 
