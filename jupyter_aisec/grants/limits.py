@@ -191,20 +191,16 @@ class Reached(msgspec.Struct, frozen=True, kw_only=True):
 class LimitReachedError(RefusedError):
     """A limit refuses it; ``reached`` is for the alert."""
 
-    default_code = "limit-reached"
-
     def __init__(self, person: str, reached: Reached) -> None:
-        if reached.room is None:
-            advice = (
-                "It is more than the limit itself, which an admin can raise: "
-                "`aisec policy explain` shows it."
-            )
-        else:
-            advice = (
-                f"There is room again at {format_time(reached.room)}. Until then use what you "
-                "have: `aisec grant list`."
-            )
-        super().__init__(reached.what(person), next=advice)
+        super().__init__(
+            reached.what(person),
+            next=f"There is room again at {format_time(reached.room)}. Until then use what you "
+            "have: `aisec grant list`."
+            if reached.room is not None
+            else "It is more than the limit itself, which admins can raise: "
+            "`aisec policy explain` shows it.",
+            code="limit-reached",
+        )
         self.reached = reached
 
 
