@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
+from jupyter_aisec.broker.alerts import alert_overstepped, raise_alert
 from jupyter_aisec.broker.bundles import check_bundle
 from jupyter_aisec.broker.clock import SteadyClock, wall_clock
 from jupyter_aisec.broker.config import Config
@@ -18,6 +19,7 @@ from jupyter_aisec.broker.refusals import Attempt, RefusalLimit
 from jupyter_aisec.broker.store import HomeLock, Store
 from jupyter_aisec.errors import AisecError, LedgerError, NotFoundError, RefusedError
 from jupyter_aisec.grants.decisions import propose_refusal
+from jupyter_aisec.grants.limits import LimitReachedError
 from jupyter_aisec.ledger.note import NoteSigner
 from jupyter_aisec.ledger.trust import Trust, trust_of
 
@@ -66,15 +68,19 @@ class Broker:
         """Keeps a refusal in the ledger: that somebody tried is worth knowing.
 
         Not kept are slips (a name that nobody knows, the same statement sent twice), nor more
-        than :class:`RefusalLimit` lets through.
+        than :class:`RefusalLimit` lets through. A limit that is reached is an alert, too.
         """
+        attempt = Attempt(person, action, subject)
         try:
             yield
         except RefusedError as error:
             if not isinstance(error, NotFoundError) and error.code != "statement-recorded":
                 with self.ledger.reading() as (_, now):
-                    self._refusals.meet(Attempt(person, action, subject), error, now)
+                    self._refusals.meet(attempt, error, now)
+            if isinstance(error, LimitReachedError):
+                raise_alert(self.ledger, attempt, error.reached)
             raise
+        alert_overstepped(self.ledger, attempt)
 
     def _keep(self, attempt: Attempt, refusal: RefusedError) -> None:
         self.ledger.append(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from msgspec import UNSET
 
 from jupyter_aisec.cli.countersign import Out, countersign, others_first, send_or_keep
 from jupyter_aisec.cli.explain import show_explained
@@ -14,6 +15,7 @@ from jupyter_aisec.cli.output import Json, confirm, emit, safe, say
 from jupyter_aisec.client import PersonClient
 from jupyter_aisec.client.countersign import prepare_policy
 from jupyter_aisec.errors import UsageError
+from jupyter_aisec.grants.limits import describe_limits
 from jupyter_aisec.grants.policy import Policy, describe, parse_policy
 from jupyter_aisec.times import parse_duration
 
@@ -95,6 +97,8 @@ def _explained(policy: Policy) -> str:
         lines.append(f"{covered}: {describe(rule)}")
         if not rule.deny:
             lines.append(f"    may ask: {' '.join(rule.requesters) or 'nobody'}")
+    if policy.limits is not UNSET:
+        lines.append(describe_limits(policy.limits))
     return "\n".join(safe(line) for line in lines)
 
 

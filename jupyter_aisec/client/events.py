@@ -22,6 +22,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Something was logged: the entry's index, its time and type, and the grant concerned.
 
     ``break_glass`` says that the glass was broken for that grant: nobody was asked before.
+    ``person`` is who an alert is about; others name nobody.
     """
 
     index: int
@@ -29,6 +30,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     grant: str | None = None
     break_glass: bool = False
+    person: str | None = None
 
 
 def parse_events(lines: Iterator[str]) -> Iterator[Any]:

@@ -9,6 +9,7 @@ import msgspec
 from jupyter_aisec.errors import ConflictError, MalformedError, RefusedError
 from jupyter_aisec.grants.grant import Grant
 from jupyter_aisec.grants.names import check_references, narrow, split_reference
+from jupyter_aisec.grants.policy import Policy
 from jupyter_aisec.grants.requests import MAX_TEXT
 from jupyter_aisec.grants.seen import check_seen
 from jupyter_aisec.grants.signatures import read_signed
@@ -19,7 +20,14 @@ from jupyter_aisec.ledger.bodies import GrantApproved
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.times import format_duration
 
-__all__ = ["asked", "check_approved", "check_recorded", "ended_error", "propose_approval"]
+__all__ = [
+    "asked",
+    "check_approved",
+    "check_given",
+    "check_recorded",
+    "ended_error",
+    "propose_approval",
+]
 
 
 def propose_approval(state: State, envelope: Envelope, now: datetime) -> GrantApproved:
@@ -52,10 +60,8 @@ def check_approved(state: State, body: GrantApproved, at: datetime) -> Signed[Ap
     if approval.grant != body.grant:
         raise MalformedError("The entry and the approval name two grants.", code="grant-differs")
     grant = state.grant(approval.grant)
-    _check_person(state, grant, approval.person)
-    _check_open(grant, at)
+    check_given(state.policy, grant, approval, at)
     _check_same(state, grant, approval)
-    _check_not_wider(grant, approval)
     if len(approval.comment) > MAX_TEXT:
         raise MalformedError(
             f"A comment has at most {MAX_TEXT} characters.",
@@ -67,8 +73,15 @@ def check_approved(state: State, body: GrantApproved, at: datetime) -> Signed[Ap
     return signed
 
 
-def _check_person(state: State, grant: Grant, person: str) -> None:
-    human = state.policy.human
+def check_given(policy: Policy, grant: Grant, approval: Approval, at: datetime) -> None:
+    """That the approval fits its grant as it stands at ``at``: what these alone can tell."""
+    _check_person(policy, grant, approval.person)
+    _check_open(grant, at)
+    _check_not_wider(grant, approval)
+
+
+def _check_person(policy: Policy, grant: Grant, person: str) -> None:
+    human = policy.human
     if human(person) == human(grant.person):
         raise RefusedError(
             f"{person} cannot approve a request by {grant.person}: that takes another person.",

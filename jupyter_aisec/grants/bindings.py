@@ -12,12 +12,13 @@ from jupyter_aisec.grants.signatures import read_signed
 from jupyter_aisec.grants.signed import Signed
 from jupyter_aisec.grants.state import State
 from jupyter_aisec.grants.statements import Binding
+from jupyter_aisec.grants.waived import check_waived_seat
 from jupyter_aisec.ledger.bodies import EndedHow, EndingConfirmed, SeatBound
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.people.release_keys import load_release_key
 from jupyter_aisec.times import parse_time
 
-__all__ = ["check_bound", "check_ending", "propose_binding", "propose_ending"]
+__all__ = ["check_bound", "check_ending", "check_taken", "propose_binding", "propose_ending"]
 
 
 def propose_binding(state: State, envelope: Envelope, now: datetime) -> SeatBound:
@@ -35,6 +36,14 @@ def check_bound(state: State, body: SeatBound, at: datetime) -> Signed[Binding]:
     if binding.grant != body.grant:
         raise MalformedError("The entry and the binding name two grants.", code="grant-differs")
     grant = state.grant(binding.grant)
+    check_taken(grant, binding, at)
+    check_waived_seat(grant, state.policy_version)
+    _check_key(state, grant, binding)
+    return signed
+
+
+def check_taken(grant: Grant, binding: Binding, at: datetime) -> None:
+    """That the binding fits its grant as it stands at ``at``: what the grant alone can tell."""
     if binding.person != grant.person:
         raise RefusedError(
             f"{grant.id} is a grant of {grant.person}, not of {binding.person}.",
@@ -63,8 +72,14 @@ def check_bound(state: State, body: SeatBound, at: datetime) -> Signed[Binding]:
             next='Use the "Python 3 (secure)" kernel; `aisec doctor` says what is missing.',
             code="isolation-too-low",
         )
-    _check_keys(state, grant, binding)
-    return signed
+    binding.kernel_key.raw()  # kernels sign with Ed25519
+    load_release_key(binding.release_key)
+    if any(one.kernel == binding.kernel_key.key_id for one in grant.bindings):
+        raise ConflictError(
+            f"This kernel is, or was, bound to {grant.id}.",
+            next="A kernel that starts again makes new keys.",
+            code="kernel-bound-already",
+        )
 
 
 def _check_window(grant: Grant, at: datetime) -> None:
@@ -85,16 +100,8 @@ def _check_window(grant: Grant, at: datetime) -> None:
         )
 
 
-def _check_keys(state: State, grant: Grant, binding: Binding) -> None:
-    binding.kernel_key.raw()  # kernels sign with Ed25519
+def _check_key(state: State, grant: Grant, binding: Binding) -> None:
     kernel = binding.kernel_key.key_id
-    load_release_key(binding.release_key)
-    if any(one.kernel == kernel for one in grant.bindings):
-        raise ConflictError(
-            f"This kernel is, or was, bound to {grant.id}.",
-            next="A kernel that starts again makes new keys.",
-            code="kernel-bound-already",
-        )
     known = state.kernels.get(kernel)
     taken = state.directory.owner(kernel) is not None or kernel == state.genesis.broker_key.key_id
     if taken or (known is not None and known.person != grant.person):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from jupyter_aisec.errors import MalformedError, NotFoundError
 from jupyter_aisec.people.dsse import Envelope
@@ -23,6 +26,10 @@ class _KeyFacts(msgspec.Struct, frozen=True):
     key_id: str
 
 
+class _FileFacts(msgspec.Struct, frozen=True):
+    sealed_size: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+
+
 class ManifestFacts(msgspec.Struct, frozen=True):
     """What rules need of a manifest. Its full form is checked by whoever opens it."""
 
@@ -31,6 +38,12 @@ class ManifestFacts(msgspec.Struct, frozen=True):
     keys: tuple[_KeyFacts, ...]
     labels: tuple[str, ...]
     parents: tuple[str, ...]  # seal ids
+    files: tuple[_FileFacts, ...]
+
+    @property
+    def size(self) -> int:
+        """Of all sealed files together, in bytes."""
+        return sum(file.sealed_size for file in self.files)
 
     @property
     def key_ids(self) -> tuple[str, ...]:
@@ -64,6 +77,7 @@ class ArtifactVersion(msgspec.Struct, frozen=True, kw_only=True):
     parents: tuple[str, ...]
     by: str
     wrapped_sha256: dict[str, str]
+    size: int  # of its sealed files together, in bytes
     dropped: tuple[Dropped, ...] = ()
 
 

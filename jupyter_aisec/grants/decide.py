@@ -50,7 +50,8 @@ def decide(policy: Policy, request: Request, facts: Facts, at: datetime) -> Term
     """What ``policy`` says about ``request`` when it is made at ``at``.
 
     In mode ``observe`` nothing is refused and nobody is waited for; the reasons say what
-    the rules would have said.
+    the rules would have said. Where there are rules for it, their shortest time holds all the
+    same: a grant is no standing access, also while its policy is tried out.
     """
     decision = _enforce(policy, request, facts, at)
     if policy.mode == "enforce":
@@ -67,13 +68,23 @@ def decide(policy: Policy, request: Request, facts: Facts, at: datetime) -> Term
     return Terms(
         approvals=0,
         approvers=(),
-        seconds=request.seconds,
+        seconds=min((request.seconds, *_caps(policy, request, facts))),
         isolation="none",
         pending_until=format_time(at + timedelta(seconds=policy.pending_for)),
         begin_within=policy.begin_within,
         policy_version=facts.policy_version,
         reasons=("The policy only observes: nothing is refused.", *said),
     )
+
+
+def _caps(policy: Policy, request: Request, facts: Facts) -> list[int]:
+    """The longest time, in seconds, of each rule that covers any of it and denies nothing."""
+    names = {split_reference(reference)[0] for reference in request.artifacts}
+    return [
+        rule.longest
+        for rule in policy.rule
+        if not rule.deny and any(rule.covers(name, facts.labels[name]) for name in names)
+    ]
 
 
 class _Case(NamedTuple):

@@ -7,7 +7,7 @@ that did not ask its rules, is refused and grants nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ import msgspec
 
 from jupyter_aisec.errors import AisecError, LedgerError
 from jupyter_aisec.grants import (
+    alerts,
     approvals,
     artifacts,
     bindings,
@@ -105,7 +106,8 @@ def _genesis_made(
     state: State, body: bodies.Genesis, found: tuple[Directory, Policy], at: datetime
 ) -> None:
     state.genesis = body
-    state.directory, state.policy = found
+    state.directory, policy = found
+    state.policies.append(policy)
 
 
 def _person_invited(state: State, body: bodies.PersonInvited, found: object, at: datetime) -> None:
@@ -139,7 +141,7 @@ def _session_opened(
 def _policy_applied(
     state: State, body: bodies.PolicyApplied, found: Signed[Any], at: datetime
 ) -> None:
-    state.policy = Policy.from_dict(body.policy)
+    state.policies.append(Policy.from_dict(body.policy))
     state.policy_version += 1
 
 
@@ -161,6 +163,7 @@ def _artifact_sealed(
             parents=facts.parents,
             by=body.by,
             wrapped_sha256=body.wrapped_sha256,
+            size=facts.size,
         )
     )
 
@@ -183,6 +186,7 @@ def _grant_requested(
         terms=body.terms,
         labels=requests.labels_asked(state, found.statement),
     )
+    state.usage.note_request(found.statement.person, at)
 
 
 def _grant_approved(
@@ -220,23 +224,28 @@ def _seat_bound(state: State, body: bodies.SeatBound, found: Signed[Binding], at
 
 
 def _keys_released(state: State, body: bodies.KeysReleased, found: object, at: datetime) -> None:
-    _released(state, body, [body.seal_id])
+    _released(state, body, [body.seal_id], at)
 
 
 def _output_released(
     state: State, body: bodies.OutputReleased, found: object, at: datetime
 ) -> None:
-    _released(state, body, [source.seal_id for source in body.sources])
+    _released(state, body, [source.seal_id for source in body.sources], at)
 
 
 def _released(
-    state: State, body: bodies.KeysReleased | bodies.OutputReleased, seal_ids: Iterable[str]
+    state: State,
+    body: bodies.KeysReleased | bodies.OutputReleased,
+    seal_ids: Sequence[str],
+    at: datetime,
 ) -> None:
-    """The kernel has opened these from now on: their labels flow."""
+    """The kernel has opened these from now on: their labels flow, and its person's limits count."""
     state.actions[body.action] = Recorded(index=state.size, body=body)
     kernel = state.kernels[body.kernel]
     opened = tuple(dict.fromkeys((*kernel.opened, *seal_ids)))
     state.kernels[body.kernel] = msgspec.structs.replace(kernel, opened=opened)
+    versions = (version for one in seal_ids if (version := state.catalog.sealed(one)))
+    state.usage.note_opening(kernel.person, versions, at)
 
 
 def _ending_confirmed(
@@ -256,6 +265,10 @@ def _run_recorded(state: State, body: bodies.RunRecorded, found: object, at: dat
 
 def _action_refused(state: State, body: bodies.ActionRefused, found: object, at: datetime) -> None:
     """It stays in the ledger, and changes nothing."""
+
+
+def _alert_raised(state: State, body: bodies.AlertRaised, found: object, at: datetime) -> None:
+    state.alerts[body.person, body.limit] = at
 
 
 def _change(state: State, grant: Grant, **changes: Any) -> None:
@@ -288,4 +301,5 @@ _RULES: dict[type[Body], tuple[_Check, _Record]] = {
     bodies.EndingConfirmed: (bindings.check_ending, _ending_confirmed),
     bodies.RunRecorded: (artifacts.check_run, _run_recorded),
     bodies.ActionRefused: (decisions.check_refused, _action_refused),
+    bodies.AlertRaised: (alerts.check_alert, _alert_raised),
 }

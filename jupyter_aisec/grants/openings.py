@@ -9,6 +9,7 @@ seat, by a signature whose key was not revoked since.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from jupyter_aisec.errors import ConflictError, IdentityError, RefusedError
@@ -17,10 +18,12 @@ from jupyter_aisec.grants.catalog import ArtifactVersion
 from jupyter_aisec.grants.grant import Grant
 from jupyter_aisec.grants.names import check_digest, check_id, split_reference
 from jupyter_aisec.grants.state import State
+from jupyter_aisec.grants.waived import check_waived_opening
 
 __all__ = [
     "action_reused",
     "check_action",
+    "check_labels",
     "check_opening",
     "find_version",
     "verify_statements",
@@ -45,18 +48,26 @@ def check_opening(
     """
     found = state.grant(grant)
     _check_window(found, at)
+    check_waived_opening(found, state.policies[found.terms.policy_version], state.policy)
     _check_kernel(state, found, kernel)
     sealed = find_version(state, found, artifact, version)
-    if new := sorted(sealed.labels - found.labels[artifact]):
+    check_labels(artifact, sealed.version, sealed.labels, found.labels[artifact])
+    if (seal_id, approvals) != (sealed.seal_id, found.terms.approvals):
+        raise RefusedError("The release is not what the grant allows.", code="release-differs")
+    return sealed
+
+
+def check_labels(
+    artifact: str, version: int, labels: Iterable[str], asked: Collection[str]
+) -> None:
+    """Raises RefusedError where a version carries labels that were not among those asked about."""
+    if new := sorted(set(labels).difference(asked)):
         raise RefusedError(
-            f"{artifact} version {sealed.version} carries labels that nobody was asked "
+            f"{artifact} version {version} carries labels that nobody was asked "
             f"about: {', '.join(new)}.",
             next="Ask again: `aisec grant request` puts them before the approvers.",
             code="labels-new",
         )
-    if (seal_id, approvals) != (sealed.seal_id, found.terms.approvals):
-        raise RefusedError("The release is not what the grant allows.", code="release-differs")
-    return sealed
 
 
 def verify_statements(state: State, grant: str) -> None:

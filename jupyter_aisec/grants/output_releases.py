@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from jupyter_aisec.errors import MalformedError, NotFoundError
+from jupyter_aisec.grants.alerts import require_room_to_open
 from jupyter_aisec.grants.catalog import ArtifactVersion
 from jupyter_aisec.grants.names import MAX_REFERENCES, check_digest
 from jupyter_aisec.grants.openings import (
@@ -21,7 +22,7 @@ from jupyter_aisec.grants.openings import (
 from jupyter_aisec.grants.state import State
 from jupyter_aisec.ledger.bodies import OutputReleased, OutputSource
 
-__all__ = ["check_output_released", "propose_output_release"]
+__all__ = ["check_output_released", "check_sources", "propose_output_release"]
 
 
 def propose_output_release(
@@ -93,6 +94,13 @@ def _find(state: State, artifact: str, seal_id: str) -> ArtifactVersion:
 def check_output_released(state: State, body: OutputReleased, at: datetime) -> None:
     """That the release may be recorded at ``at``, under an action id that is new."""
     check_action(state, body.action, body.request_sha256)
+    check_sources(body)
+    versions = _check_p1(state, body, at)
+    require_room_to_open(state, body.kernel, versions, at)
+
+
+def check_sources(body: OutputReleased) -> None:
+    """Raises MalformedError unless an output of that digest could be made from these."""
     check_digest(body.ciphertext_sha256, "The digest of the ciphertext")
     names = [(one.artifact, one.seal_id) for one in body.sources]
     if not 1 <= len(names) <= MAX_REFERENCES or names != sorted(set(names)):
@@ -102,11 +110,10 @@ def check_output_released(state: State, body: OutputReleased, at: datetime) -> N
             next="Run the cell again.",
             code="output-sources-invalid",
         )
-    _check_p1(state, body, at)
 
 
-def _check_p1(state: State, body: OutputReleased, at: datetime) -> None:
-    for source in body.sources:
+def _check_p1(state: State, body: OutputReleased, at: datetime) -> list[ArtifactVersion]:
+    return [
         check_opening(
             state,
             grant=source.grant,
@@ -117,3 +124,5 @@ def _check_p1(state: State, body: OutputReleased, at: datetime) -> None:
             kernel=body.kernel,
             at=at,
         )
+        for source in body.sources
+    ]

@@ -23,6 +23,7 @@ from jupyter_aisec.times import parse_time
 
 __all__ = [
     "admins_needed",
+    "check_invitation",
     "check_invited",
     "check_removed",
     "count_admins",
@@ -82,6 +83,18 @@ def check_invited(state: State, body: PersonInvited, at: datetime) -> Signed[Inv
         body.expires,
     ):
         raise MalformedError("The entry and the invitation differ.", code="invitation-differs")
+    check_invitation(body, at)
+    if body.token_sha256 in state.invitations:
+        raise ConflictError(
+            "This token is given out already.", next="Make a new one.", code="token-used"
+        )
+    state.directory.add(body.person, body.roles, state.size)
+    _require_admins(state, signed.people, _needed(state))
+    return signed
+
+
+def check_invitation(body: PersonInvited, at: datetime) -> None:
+    """Raises MalformedError for an invitation that cannot be given at ``at``, whoever signs."""
     check_person(body.person)
     check_digest(body.token_sha256, "The token's digest")
     if not body.roles or list(body.roles) != sorted(set(body.roles)):
@@ -96,13 +109,6 @@ def check_invited(state: State, body: PersonInvited, at: datetime) -> Signed[Inv
             next="Let it last between now and 30 days.",
             code="expiry-invalid",
         )
-    if body.token_sha256 in state.invitations:
-        raise ConflictError(
-            "This token is given out already.", next="Make a new one.", code="token-used"
-        )
-    state.directory.add(body.person, body.roles, state.size)
-    _require_admins(state, signed.people, _needed(state))
-    return signed
 
 
 def propose_removal(state: State, envelope: Envelope, now: datetime) -> PersonRemoved:

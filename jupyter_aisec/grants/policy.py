@@ -19,6 +19,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from jupyter_aisec.errors import MalformedError, UsageError
+from jupyter_aisec.grants.limits import Limits, parse_limits
 from jupyter_aisec.ledger.bodies import Isolation
 from jupyter_aisec.people.canonical import canonical
 from jupyter_aisec.people.directory import Role
@@ -52,6 +53,11 @@ approvals = 1
 longest = "4h"
 isolation = "none"            # least isolation level: none | partial | full
 # break_glass = "15m"         # open first, at most so long, and be reviewed after; left out: never
+
+# [limits]                    # of each person, in any hour; reaching one is refused, and an alert
+# grants = 20                 # requests made
+# artifacts = 50              # versions opened, themselves or in saved outputs, each once
+# bytes = "100GB"             # sealed bytes of those versions
 """
 
 _PRINCIPAL = re.compile(rf"role:(?:{'|'.join(get_args(Role))})|person:\S{{1,64}}")
@@ -108,6 +114,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     version_sealers: tuple[str, ...] = VERSION_SEALERS
     same_person: tuple[tuple[str, ...], ...] = ()
     rule: tuple[Rule, ...] = ()
+    limits: Limits | UnsetType = UNSET
 
     @property
     def waives(self) -> bool:
@@ -123,7 +130,11 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def human(self, name: str) -> str:
         """The person behind an account: the first name of the ``same_person`` group it is in."""
-        return next((group[0] for group in self.same_person if name in group), name)
+        return self.accounts(name)[0]
+
+    def accounts(self, name: str) -> tuple[str, ...]:
+        """All accounts of the person behind one: the ``same_person`` group, or it alone."""
+        return next((group for group in self.same_person if name in group), (name,))
 
     def to_dict(self) -> dict[str, Any]:
         """The canonical form, as the ledger holds it.
@@ -179,6 +190,11 @@ def _parse(data: dict[str, Any], text: str) -> Policy:
         _convert_durations(rule, text, number, _named(rule.get("name"), number))
         _check_keys(rule, text, number)
     _check_known(top, Policy, text, None, "The policy")
+    if "limits" in top:
+        try:
+            top["limits"] = parse_limits(top["limits"], text)
+        except UsageError as error:
+            raise _invalid(error.what) from error
     try:
         policy = msgspec.convert(top, Policy)
     except msgspec.ValidationError as error:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from jupyter_aisec.errors import NotFoundError
+from jupyter_aisec.grants.alerts import require_room_to_open
+from jupyter_aisec.grants.catalog import ArtifactVersion
 from jupyter_aisec.grants.openings import (
     action_reused,
     check_action,
@@ -35,7 +37,8 @@ def propose_release(
     ``action`` is the kernel's id for what it asks, ``request_sha256`` the digest of the
     signed request. Asked again with the same three, the entry that is *recorded* comes back
     (``body is state.actions[action].body``: nothing is to be appended), while P1 still
-    holds; anything else under that id raises ConflictError ``action-reused``.
+    holds; anything else under that id raises ConflictError ``action-reused``. Limits are asked
+    for what is new.
     """
     recorded = state.actions.get(action)
     if recorded is not None:
@@ -70,10 +73,11 @@ def propose_release(
 def check_released(state: State, body: KeysReleased, at: datetime) -> None:
     """That the release may be recorded at ``at``, under an action id that is new."""
     check_action(state, body.action, body.request_sha256)
-    _check_p1(state, body, at)
+    version = _check_p1(state, body, at)
+    require_room_to_open(state, body.kernel, [version], at)
 
 
-def _check_p1(state: State, body: KeysReleased, at: datetime) -> None:
+def _check_p1(state: State, body: KeysReleased, at: datetime) -> ArtifactVersion:
     version = check_opening(
         state,
         grant=body.grant,
@@ -90,3 +94,4 @@ def _check_p1(state: State, body: KeysReleased, at: datetime) -> None:
             next=f"`aisec artifact show {body.artifact}` shows its files.",
             code="key-id-unknown",
         )
+    return version

@@ -7,8 +7,10 @@ from datetime import datetime, timedelta
 import msgspec
 
 from jupyter_aisec.errors import ConflictError, MalformedError, RefusedError
+from jupyter_aisec.grants.alerts import count_limits, require_room_to_ask
 from jupyter_aisec.grants.decide import Facts, Refusal, decide
 from jupyter_aisec.grants.duties import unreviewed
+from jupyter_aisec.grants.limits import LimitReachedError
 from jupyter_aisec.grants.names import check_id, check_references, check_seat, split_reference
 from jupyter_aisec.grants.policy import LONGEST
 from jupyter_aisec.grants.signatures import read_signed
@@ -21,6 +23,7 @@ from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.times import parse_time
 
 __all__ = [
+    "check_form",
     "check_requested",
     "explain_request",
     "facts_of",
@@ -39,9 +42,7 @@ def propose_request(state: State, envelope: Envelope, now: datetime) -> GrantReq
     """
     at = state.time(now)
     signed = read_signed(state, envelope, Request, at=at)
-    terms = explain_request(state, signed.statement, at)
-    if isinstance(terms, Refusal):
-        raise terms.error()
+    terms = _decided(state, signed.statement, at)
     signed.verify()
     return GrantRequested(grant=signed.statement.grant, request=envelope, terms=terms)
 
@@ -49,10 +50,32 @@ def propose_request(state: State, envelope: Envelope, now: datetime) -> GrantReq
 def explain_request(state: State, request: Request, now: datetime) -> Terms | Refusal:
     """What policy would say about a request, signed or not: a dry run.
 
-    Raises MalformedError, NotFoundError or ConflictError for one that cannot be made at all.
+    The reasons count what the limits leave. Raises MalformedError, NotFoundError or
+    ConflictError for one that cannot be made at all.
     """
     at = state.time(now)
-    _check_form(request, at)
+    found = _decide(state, request, at)
+    if isinstance(found, Refusal):
+        return found
+    try:
+        require_room_to_ask(state, request.person, at)
+    except LimitReachedError as error:
+        return Refusal(code=error.code, what=error.what, next=error.next, reasons=found.reasons)
+    counted = count_limits(state, request.person, at)
+    return msgspec.structs.replace(found, reasons=(*found.reasons, *counted))
+
+
+def _decided(state: State, request: Request, at: datetime) -> Terms:
+    """The terms; raises RefusedError where the rules or a limit refuse it."""
+    terms = _decide(state, request, at)
+    if isinstance(terms, Refusal):
+        raise terms.error()
+    require_room_to_ask(state, request.person, at)
+    return terms
+
+
+def _decide(state: State, request: Request, at: datetime) -> Terms | Refusal:
+    check_form(request, at)
     if request.grant in state.grants:
         raise ConflictError(
             f"There is a grant {request.grant} already.",
@@ -69,9 +92,7 @@ def check_requested(state: State, body: GrantRequested, at: datetime) -> Signed[
     signed = read_signed(state, body.request, Request, at=at)
     if signed.statement.grant != body.grant:
         raise MalformedError("The entry and the request name two grants.", code="grant-differs")
-    terms = explain_request(state, signed.statement, at)
-    if isinstance(terms, Refusal):
-        raise terms.error()
+    terms = _decided(state, signed.statement, at)
     # The reasons are text for people, and may be worded otherwise by the next version.
     if msgspec.structs.replace(terms, reasons=()) != msgspec.structs.replace(
         body.terms, reasons=()
@@ -112,7 +133,8 @@ def labels_asked(state: State, request: Request) -> dict[str, frozenset[str]]:
     return labels
 
 
-def _check_form(request: Request, at: datetime) -> None:
+def check_form(request: Request, at: datetime) -> None:
+    """Raises MalformedError for what cannot be asked at ``at`` whatever the policy."""
     check_id(request.grant, "grant")
     check_seat(request.seat)
     check_references(request.artifacts)

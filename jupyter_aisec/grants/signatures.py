@@ -14,7 +14,7 @@ from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.people.keys import PublicKey
 from jupyter_aisec.times import format_time, parse_time
 
-__all__ = ["TOLERANCE", "read_signed", "read_statement", "signing_keys"]
+__all__ = ["TOLERANCE", "check_fresh", "read_signed", "read_statement", "signing_keys"]
 
 S = TypeVar("S", bound=Statement)
 
@@ -55,12 +55,8 @@ def read_signed(
             next="Sign it with one key.",
             code="signers-many",
         )
-    if at is not None and abs(at - parse_time(statement.at)) > TOLERANCE:
-        raise RefusedError(
-            f"This was signed at {statement.at}, and it is {format_time(at)} here.",
-            next="Set the clock and do it again: what is signed holds for ten minutes.",
-            code="statement-stale",
-        )
+    if at is not None:
+        check_fresh(statement, at)
     people = sorted(signers, key=lambda name: (name != statement.person, name))
     return Signed(
         statement=statement,
@@ -68,6 +64,16 @@ def read_signed(
         people=tuple(people),
         keys=tuple(signers[name] for name in people),
     )
+
+
+def check_fresh(statement: Statement, at: datetime) -> None:
+    """Raises RefusedError unless it was signed within :data:`TOLERANCE` of ``at``."""
+    if abs(at - parse_time(statement.at)) > TOLERANCE:
+        raise RefusedError(
+            f"This was signed at {statement.at}, and it is {format_time(at)} here.",
+            next="Set the clock and do it again: what is signed holds for ten minutes.",
+            code="statement-stale",
+        )
 
 
 def read_statement(state: State, envelope: Envelope, type_: type[S]) -> S:

@@ -13,6 +13,7 @@ import msgspec
 from jupyter_aisec.errors import IdentityError, LedgerError, NotFoundError
 from jupyter_aisec.grants.catalog import Catalog
 from jupyter_aisec.grants.grant import Grant
+from jupyter_aisec.grants.limits import LimitName, Usage
 from jupyter_aisec.grants.policy import Policy
 from jupyter_aisec.grants.signed import Signed
 from jupyter_aisec.ledger import bodies
@@ -81,9 +82,11 @@ class State:
         self.invitations: dict[str, Invited] = {}  # open ones, by the token's SHA-256
         self.runs: dict[str, bodies.RunRecorded] = {}
         self.statements: dict[str, int] = {}  # payload's SHA-256 -> entry: none counts twice
+        self.usage = Usage()  # what each account did within the last hour
+        self.alerts: dict[tuple[str, LimitName], datetime] = {}  # the last, by account and limit
+        self.policies: list[Policy] = []  # each that was in force: the version is the place
         self.policy_version = 0
         self._genesis: bodies.Genesis | None = None
-        self._policy: Policy | None = None
         self._verified: set[Envelope] = set()
 
     @property
@@ -105,13 +108,9 @@ class State:
     @property
     def policy(self) -> Policy:
         """The policy in force; raises LedgerError while there is none."""
-        if self._policy is None:
+        if not self.policies:
             raise _empty()
-        return self._policy
-
-    @policy.setter
-    def policy(self, policy: Policy) -> None:
-        self._policy = policy
+        return self.policies[-1]
 
     def time(self, now: datetime) -> datetime:
         """``now``, but never before the last entry, in whole milliseconds as entries have it.

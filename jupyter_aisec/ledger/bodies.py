@@ -239,6 +239,19 @@ class ActionRefused(Body, frozen=True, kw_only=True):
     what: str
 
 
+class AlertRaised(Body, frozen=True, kw_only=True):
+    """A person reached a limit of the policy: refused, or only noted where the policy observes."""
+
+    person: str
+    limit: Literal["grants", "artifacts", "bytes"]
+    most: int  # the limit
+    used: int  # of it, within the hour before
+    asked: int  # for more, by what was refused; 0 where nothing was
+    action: str
+    subject: str  # the grant, or the artifacts
+    what: str
+
+
 ENTRY_TYPES: dict[str, type[Body]] = {
     "genesis": Genesis,
     "person.invited": PersonInvited,
@@ -262,4 +275,5 @@ ENTRY_TYPES: dict[str, type[Body]] = {
     "ending.confirmed": EndingConfirmed,
     "run.recorded": RunRecorded,
     "action.refused": ActionRefused,
+    "alert.raised": AlertRaised,
 }

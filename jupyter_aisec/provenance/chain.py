@@ -4,19 +4,21 @@ From the output back: the run, the kernel and its seat, what was released to it,
 manifests of what it opened, what dropped labels of these and whose they are, the grants with
 their requests and approvals, the policy, and everybody who signed any of it with the entries
 that made them somebody. Beside these, all admins: how many there were says how many had to
-sign for a person; and where somebody broke the glass, all who were told: that there were other
-people, whom policy named, is to be shown.
+sign for a person; where somebody broke the glass, all who were told: that there were other
+people, whom policy named, is to be shown; and, where a version was sealed after it was asked
+for, the earlier ones that show that its labels were known.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from jupyter_aisec.errors import LedgerError
+from jupyter_aisec.grants.catalog import read_manifest
 from jupyter_aisec.grants.statements import Approval, Binding, Declassification
 from jupyter_aisec.ledger import bodies
 from jupyter_aisec.ledger.bodies import Body
@@ -192,9 +194,11 @@ def collect(entries: Sequence[Entry], record: Record) -> tuple[Entry, ...]:
     grants = Chain(entries).grants(record)
     people: defaultdict[str, list[Entry]] = defaultdict(list)  # by name
     origins: dict[str, list[Entry]] = {}  # by key id: what made that key somebody's
-    versions: dict[str, Entry] = {}  # by seal id
-    firsts: dict[str, Entry] = {}  # by artifact: whose it is
+    versions: dict[str, _Sealed] = {}  # by seal id
+    named: defaultdict[str, list[_Sealed]] = defaultdict(list)  # every version, by artifact
     drops: defaultdict[str, list[Entry]] = defaultdict(list)  # by seal id
+    requested: dict[str, int] = {}  # the entry of each request, by grant
+    released: list[Release] = []
     admins: set[str] = set()
     told: set[str] = set()  # who would have been asked: that they were others is to be shown
     todo = list(entries[:1])
@@ -214,18 +218,24 @@ def collect(entries: Sequence[Entry], record: Record) -> tuple[Entry, ...]:
         elif isinstance(body, bodies.SeatBound):
             origins.setdefault(read_binding(body).kernel_key.key_id, []).append(entry)
         elif isinstance(body, bodies.ArtifactSealed):
-            versions[body.seal_id] = entry
-            firsts.setdefault(body.artifact, entry)
+            versions[body.seal_id] = sealed = _Sealed(entry, body)
+            named[body.artifact].append(sealed)
         elif isinstance(body, bodies.ArtifactDeclassified):
             drops[body.seal_id].append(entry)
+        elif isinstance(body, bodies.GrantRequested):
+            requested[body.grant] = entry.index
         if _is_needed(body, record, grants):
             todo.append(entry)
+            released += _released(body)
             if isinstance(body, bodies.GrantRequested) and body.terms.reviews:
                 told.update(body.terms.approvers)
         if isinstance(body, bodies.RunRecorded) and body.run == record.run:
             break
     todo += origins.get(record.kernel, ())
     todo += [entry for name in sorted(told) for entry in people[name]]
+    for one in released:
+        asked = requested[one.grant]
+        todo += _known_labels(versions[one.seal_id], named[one.artifact], drops, asked)
     seal_ids = {record.output.seal_id, *(one.seal_id for one in record.inputs)}
     chosen: dict[int, Entry] = {}
     while todo:
@@ -239,11 +249,39 @@ def collect(entries: Sequence[Entry], record: Record) -> tuple[Entry, ...]:
         if isinstance(body, bodies.ArtifactSealed):
             todo += drops[body.seal_id]
         elif isinstance(body, bodies.ArtifactDeclassified):
-            todo.append(firsts[body.artifact])
+            todo.append(named[body.artifact][0].entry)
         if not todo:  # only now are all versions known that were opened
-            todo += [versions[one] for one in sorted(seal_ids) if one in versions]
+            todo += [versions[one].entry for one in sorted(seal_ids) if one in versions]
             seal_ids.clear()
     return tuple(chosen[index] for index in sorted(chosen))
+
+
+class _Sealed(NamedTuple):
+    """A version, as its entry has it."""
+
+    entry: Entry
+    body: bodies.ArtifactSealed
+
+    def labels(self, drops: Iterable[Entry] = ()) -> frozenset[str]:
+        """The manifest's, without what the declassifications ``drops`` took."""
+        labels = set(read_manifest(self.body.manifest).labels)
+        for entry in drops:
+            labels.difference_update(entry.content().drops)  # type: ignore[attr-defined]
+        return frozenset(labels)
+
+
+def _known_labels(
+    version: _Sealed, others: Iterable[_Sealed], drops: Mapping[str, list[Entry]], asked: int
+) -> Iterator[Entry]:
+    """For a version that was sealed after the entry ``asked``: who shows that its labels were
+    known then. One earlier version for each label, the first that carried it then."""
+    left = version.labels() if version.entry.index > asked else frozenset()
+    for other in others:
+        if left and other.entry.index < asked:
+            dropped = [one for one in drops.get(other.body.seal_id, ()) if one.index < asked]
+            if known := left & other.labels(dropped):
+                left -= known
+                yield other.entry
 
 
 def read_binding(body: bodies.SeatBound) -> Binding:

@@ -6,14 +6,27 @@ from typing import Any
 
 import msgspec
 
-from jupyter_aisec.errors import IdentityError, LedgerError, MalformedError, RefusedError
+from jupyter_aisec.errors import (
+    ConflictError,
+    IdentityError,
+    LedgerError,
+    MalformedError,
+    RefusedError,
+)
+from jupyter_aisec.grants.approvals import check_given
+from jupyter_aisec.grants.bindings import check_taken
 from jupyter_aisec.grants.decide import Facts, Refusal, decide
 from jupyter_aisec.grants.decisions import WHY
 from jupyter_aisec.grants.grant import Approved, Bound, Ended, Grant
-from jupyter_aisec.grants.names import narrow, split_reference
+from jupyter_aisec.grants.names import check_digest, check_id, split_reference
+from jupyter_aisec.grants.openings import check_labels
+from jupyter_aisec.grants.output_releases import check_sources
 from jupyter_aisec.grants.policy import ISOLATION
+from jupyter_aisec.grants.requests import check_form
+from jupyter_aisec.grants.signatures import check_fresh
 from jupyter_aisec.grants.signed import Signed, payload_sha256
 from jupyter_aisec.grants.statements import Approval, Binding, Decision, Request
+from jupyter_aisec.grants.waived import check_waived_opening, check_waived_seat
 from jupyter_aisec.ledger import bodies
 from jupyter_aisec.ledger.entry import Entry
 from jupyter_aisec.ledger.merkle import verify_consistency
@@ -44,6 +57,8 @@ def check_requests(e: Evidence) -> str:
         e.require_signer(body.request, request.person, entry.index)
         if request.grant != grant:
             raise LedgerError(f"Entry {entry.index} and the request name two grants.")
+        check_fresh(request, parse_time(entry.at))
+        check_form(request, parse_time(entry.at))
         _require_terms(e, entry, request, body.terms)
         broke = " by breaking the glass" if body.terms.reviews else ""
         found.append(f"{request.person} asked for {', '.join(request.artifacts)}{broke}")
@@ -75,14 +90,7 @@ def _require_terms(e: Evidence, entry: Entry, request: Request, terms: bodies.Te
 def _decide(e: Evidence, entry: Entry, request: Request) -> bodies.Terms:
     """What the policy says, going by the people and labels that this chain shows."""
     version, policy = e.policies.at(entry.index)
-    labels: dict[str, frozenset[str]] = {}
-    for reference in request.artifacts:
-        name, pinned = split_reference(reference)
-        labels.setdefault(name, frozenset())
-        for sealed, body in e.run.chain.all(bodies.ArtifactSealed):
-            asked = body.artifact == name and pinned in (None, body.version)
-            if asked and sealed.index < entry.index:
-                labels[name] |= labels_at(e.run.chain, body, entry.index)
+    labels = _labels_asked(e.run.chain, request, entry.index)
     people = {
         person.name: person.roles
         for person in e.directory.people
@@ -93,6 +101,19 @@ def _decide(e: Evidence, entry: Entry, request: Request) -> bodies.Terms:
     if isinstance(decided, Refusal):
         raise RefusedError(decided.what, code=decided.code)
     return decided
+
+
+def _labels_asked(chain: Chain, request: Request, before: int) -> dict[str, frozenset[str]]:
+    """The labels of each artifact asked for, by name, as far as this chain shows them."""
+    labels: dict[str, frozenset[str]] = {}
+    for reference in request.artifacts:
+        name, pinned = split_reference(reference)
+        labels.setdefault(name, frozenset())
+        for sealed, body in chain.all(bodies.ArtifactSealed):
+            asked = body.artifact == name and pinned in (None, body.version)
+            if asked and sealed.index < before:
+                labels[name] |= labels_at(chain, body, before)
+    return labels
 
 
 def check_approvals(e: Evidence) -> str:
@@ -111,11 +132,19 @@ def check_approvals(e: Evidence) -> str:
         early = 0
         for approved, one in e.run.chain.approved(grant):
             approval = _read_approval(e, approved, one, body)
+            in_force, _ = e.policies.at(approved.index)
+            if in_force != body.terms.policy_version:
+                raise ConflictError(
+                    f"The policy had changed when {approval.person} approved {grant}.",
+                    code="policy-changed",
+                )
             if approval.person not in allowed or policy.human(approval.person) in humans:
                 raise RefusedError(
                     f"The approval of {grant} by {approval.person} does not count.",
                     code="approval-not-counted",
                 )
+            before = fold_grant(e.run.chain, grant, approved.index)
+            check_given(policy, before, approval, parse_time(approved.at))
             humans.add(policy.human(approval.person))
             early += approved.index < begun
             found.append(f"{approval.person} approved {grant}")
@@ -135,7 +164,6 @@ def _read_approval(
     e: Evidence, entry: Entry, body: bodies.GrantApproved, requested: bodies.GrantRequested
 ) -> Approval:
     approval: Approval = read_statement(body.approval, Approval, e.run.genesis.origin)
-    request: Request = read_statement(requested.request, Request, e.run.genesis.origin)
     e.require_signer(body.approval, approval.person, entry.index)
     verify(body.approval, e.run.genesis.broker_key)
     if (approval.grant, approval.request_sha256, approval.policy_version) != (
@@ -147,11 +175,7 @@ def _read_approval(
             f"The approval by {approval.person} is for another request than the one recorded.",
             code="request-changed",
         )
-    common = narrow(request.artifacts, approval.artifacts)
-    if set(approval.artifacts) != common or not 1 <= approval.seconds <= request.seconds:
-        raise RefusedError(
-            f"The approval by {approval.person} is wider than the request.", code="approval-widens"
-        )
+    check_fresh(approval, parse_time(entry.at))
     return approval
 
 
@@ -227,25 +251,11 @@ def check_seats(e: Evidence) -> str:
     for seat in seats:
         binding: Binding = read_statement(seat.envelope, Binding, e.run.genesis.origin)
         e.require_signer(seat.envelope, binding.person, seat.entry.index)
-        if seat.grant not in grants:
-            continue  # the run does not rest on it: it is here for the key that signed it
-        grant = fold_grant(e.run.chain, seat.grant, seat.entry.index)
-        said = (binding.grant, binding.person, binding.seat)
-        if said != (grant.id, grant.person, grant.request.seat):
-            raise IdentityError(
-                f"The seat of {grant.id} was taken by somebody else.", code="seat-of-another"
-            )
-        state = grant.state(parse_time(seat.entry.at))
-        if state not in ("scheduled", "active") or (state == "scheduled" and grant.request.start):
-            raise RefusedError(
-                f"The seat of {grant.id} was taken while it was {state}.", code="grant-not-active"
-            )
-        if ISOLATION.index(binding.isolation) < ISOLATION.index(grant.terms.isolation):
-            raise RefusedError(
-                f"{grant.id} demands isolation {grant.terms.isolation}, and the kernel had "
-                f"{binding.isolation}.",
-                code="isolation-too-low",
-            )
+    # Each seat of these grants counts, whatever kernel took it: the first started the clock.
+    for grant in grants:
+        for entry, body in e.run.chain.grant(grant):
+            if isinstance(body, bodies.SeatBound):
+                _check_seat(e, entry, body)
     if len({seat.binding.person for seat in seats}) > 1:
         raise IdentityError("Two people took seats for one kernel.", code="seat-of-another")
     bound = {seat.grant for seat in seats}
@@ -260,9 +270,30 @@ def check_seats(e: Evidence) -> str:
     )
 
 
+def _check_seat(e: Evidence, entry: Entry, body: bodies.SeatBound) -> None:
+    binding: Binding = read_statement(body.binding, Binding, e.run.genesis.origin)
+    e.require_signer(body.binding, binding.person, entry.index)
+    check_fresh(binding, parse_time(entry.at))
+    grant = fold_grant(e.run.chain, body.grant, entry.index)
+    if binding.grant != grant.id:
+        raise IdentityError(
+            f"The seat of {grant.id} was taken by somebody else.", code="seat-of-another"
+        )
+    check_taken(grant, binding, parse_time(entry.at))
+    check_waived_seat(grant, e.policies.at(entry.index)[0])
+    key = binding.kernel_key.key_id
+    if e.directory.owner(key) is not None or key == e.run.genesis.broker_key.key_id:
+        raise IdentityError(
+            f"The seat of {grant.id} was taken with a key that is no kernel's.",
+            code="kernel-key-taken",
+        )
+
+
 def check_releases(e: Evidence) -> str:
     """The kernel opened something only while its grant was active and covered the version."""
+    _check_actions(e)
     releases = e.run.chain.releases(e.run.record.kernel, e.run.output_entry.index)
+    asked: dict[str, dict[str, frozenset[str]]] = {}  # by grant: the labels known by then
     for entry, body in releases:
         grant = fold_grant(e.run.chain, body.grant, entry.index)
         state = grant.state(parse_time(entry.at))
@@ -277,6 +308,8 @@ def check_releases(e: Evidence) -> str:
                 code="kernel-not-bound",
             )
         e.require_signer(grant.seat.signed.envelope, grant.person, entry.index)
+        asked_under = e.policies.policies[grant.terms.policy_version]
+        check_waived_opening(grant, asked_under, e.policies.at(entry.index)[1])
         sealed, version = e.run.chain.sealed(body.seal_id)
         if (
             sealed.index > entry.index
@@ -289,4 +322,30 @@ def check_releases(e: Evidence) -> str:
                 f"Entry {entry.index} is a release that {grant.id} does not cover.",
                 code="artifact-not-granted",
             )
+        if grant.id not in asked:
+            asked[grant.id] = _labels_asked(e.run.chain, grant.request, grant.index)
+        labels = labels_at(e.run.chain, version, entry.index)
+        check_labels(body.artifact, body.version, labels, asked[grant.id][body.artifact])
     return f"{len(releases)} releases, each within its grant"
+
+
+def _check_actions(e: Evidence) -> None:
+    """Each release is under an action id of its own, and says what was released."""
+    actions: set[str] = set()
+    found: list[tuple[Entry, bodies.KeysReleased | bodies.OutputReleased]] = [
+        *e.run.chain.all(bodies.KeysReleased),
+        *e.run.chain.all(bodies.OutputReleased),
+    ]
+    for entry, body in found:
+        check_id(body.action, "action")
+        check_digest(body.request_sha256, "The digest of the request")
+        if body.action in actions:
+            raise ConflictError(
+                f"Entry {entry.index} is a release under an action id that was used.",
+                code="action-reused",
+            )
+        actions.add(body.action)
+        if isinstance(body, bodies.OutputReleased):
+            check_sources(body)
+        elif not body.key_ids:
+            raise LedgerError(f"Entry {entry.index} releases no keys.", code="key-id-unknown")

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from jupyter_aisec.errors import IdentityError, LedgerError, MalformedError
-from jupyter_aisec.grants.persons import admins_needed
+from jupyter_aisec.errors import ConflictError, IdentityError, LedgerError, MalformedError
+from jupyter_aisec.grants.persons import admins_needed, check_invitation
 from jupyter_aisec.grants.policies import founded, policy_sha256
 from jupyter_aisec.grants.policy import Policy
 from jupyter_aisec.grants.statements import (
@@ -72,6 +72,11 @@ def directory_of(chain: Chain) -> Directory:
             said = (invitation.invites, invitation.roles, invitation.token_sha256)
             _require_same(said, (body.person, body.roles, body.token_sha256), entry)
             _require_same(invitation.expires, body.expires, entry)
+            check_invitation(body, parse_time(entry.at))
+            if body.token_sha256 in invitations:
+                raise ConflictError(
+                    f"Entry {index} gives out a token that was given out.", code="token-used"
+                )
             _require_admin(directory, directory.signers(body.by, index), index)
             directory = directory.add(body.person, body.roles, index)
             invitations[body.token_sha256] = body

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from jupyter_aisec.errors import IdentityError, LedgerError, SealBrokenError, SignatureError
+from jupyter_aisec.errors import (
+    IdentityError,
+    LedgerError,
+    RefusedError,
+    SealBrokenError,
+    SignatureError,
+)
+from jupyter_aisec.grants.policy import names_person
 from jupyter_aisec.grants.signed import payload_sha256
 from jupyter_aisec.ledger.bodies import ArtifactSealed
 from jupyter_aisec.ledger.entry import Entry
@@ -31,11 +38,17 @@ __all__ = [
 
 
 def check_inputs(e: Evidence) -> str:
-    """Everything the kernel opened was sealed by somebody the ledger knows."""
+    """Everything the kernel opened was sealed by somebody the ledger knows.
+
+    So is what the chain shows of other versions: for labels that were known before.
+    """
     opened = e.run.chain.releases(e.run.record.kernel, e.run.output_entry.index)
     seal_ids = sorted({body.seal_id for _, body in opened})
     for seal_id in seal_ids:
-        read_sealed(e, *e.run.chain.sealed(seal_id))
+        e.run.chain.sealed(seal_id)
+    for entry, body in e.run.chain.all(ArtifactSealed):
+        if body.seal_id != e.run.output.seal_id:
+            read_sealed(e, entry, body)
     return f"{len(seal_ids)} sealed inputs"
 
 
@@ -69,7 +82,19 @@ def read_sealed(e: Evidence, entry: Entry, body: ArtifactSealed) -> Manifest:
         e.require_signer(body.manifest, body.by, entry.index)
     else:  # a kernel sealed it, and whoever signed for its seat answers for that
         verify(body.manifest, e.require_kernel(key_id, body.by, entry.index).kernel_key)
+    _require_sealer(e, entry, body)
     return manifest
+
+
+def _require_sealer(e: Evidence, entry: Entry, body: ArtifactSealed) -> None:
+    """That the policy let whoever sealed a new name do so; whose a name is, a bundle lacks."""
+    _, policy = e.policies.at(entry.index)
+    roles = e.directory.person(body.by).roles
+    new = body.version == 1 and policy.mode == "enforce"
+    if new and not names_person(policy.sealers, body.by, roles):
+        raise RefusedError(
+            f"The policy did not let {body.by} seal {body.artifact}.", code="sealer-not-allowed"
+        )
 
 
 def check_manifest(e: Evidence) -> str:

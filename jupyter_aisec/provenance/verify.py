@@ -10,13 +10,13 @@ hold) where one of those failed::
      5 people            every key was enrolled by somebody who might
      6 policy            every policy was signed by the admins it took
      7 declassifications each dropped label: by its owner or an admin, and enough others
-     8 requests          signed, and on terms no weaker than the policy's
-     9 approvals         enough other people, each over exactly that request or less
+     8 requests          signed then, and on terms no weaker than the policy's
+     9 approvals         enough other people, each then and over that request or less
     10 reviews           by other people, where somebody broke the glass; what is owed is said
     11 same ledger       whoever approved looked at an earlier state of this ledger
-    12 seats             the kernel took the seats in time, isolated enough
-    13 releases          keys left only for that kernel and within the window
-    14 inputs            everything opened was sealed by somebody known
+    12 seats             every kernel took its seat in time, isolated enough
+    13 releases          keys left only for that kernel, within the window, with known labels
+    14 inputs            everything opened was sealed by somebody known, who might
     15 output            sealed by that kernel or person, with the labels of its inputs
     16 manifest          the one at hand is the one that was logged
     17 sealed files      sizes and digests are the manifest's, and nothing else lies there
@@ -29,7 +29,8 @@ hold) where one of those failed::
     24 model signature   OpenSSF Model Signing over the sealed files
 
 What a bundle cannot show is that nothing was left out of it, such as the revocation of a
-key: that takes the whole ledger (``aisec audit verify``).
+key, nor how much a person asked for and opened within an hour: that takes the whole ledger
+(``aisec audit verify``). docs/verify.md says what is checked and what is not.
 """
 
 from __future__ import annotations

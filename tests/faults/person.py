@@ -221,14 +221,16 @@ def files(*folders: Path) -> dict[Path, bytes]:
 
 @contextmanager
 def unchanged(broker: RunningBroker, folder: Path, row: Row, times: int) -> Iterator[None]:
-    """No entry but the refusals that the row says are kept; no file in folder or store."""
+    """No entry but the refusals that the row says are kept, and one alert where it says so; no
+    file in folder or store."""
     places = (folder, broker.home / "store")
     entries, there = ledger(broker), files(*places)
     yield
     now = ledger(broker)
     assert now[: len(entries)] == entries
     more = [entry[1] for entry in now[len(entries) :]]
-    assert more == (["action.refused"] * times if row.logged else []), more
+    kept = ["action.refused"] * times if row.logged else []
+    assert more == kept[:1] + ["alert.raised"] * row.alert + kept[1:], more
     assert files(*places) == there
 
 

@@ -13,25 +13,22 @@ from datetime import timedelta
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
-from msgspec.structs import replace
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
 
 from jupyter_aisec.errors import AisecError
-from jupyter_aisec.grants import fold, propose_ending
+from jupyter_aisec.grants import Policy, fold, propose_ending
 from jupyter_aisec.grants.signatures import TOLERANCE
 from jupyter_aisec.times import format_time
 from tests.effort import examples
 from tests.grants.world import START, Kernel, policy, stocked, ulid
 
-PENDING, BEGIN, LONGEST, NEEDED, GLASS = 100, 80, 60, 2, 30
+PENDING, BEGIN, LONGEST, NEEDED = 100, 80, 60, 2
 ARTIFACTS = ("dataset/digits", "weights/minilm")
 APPROVERS = ("approver", "second")
+ADMINS = ("second", "admin")
 EVERYBODY = ("researcher", "approver", "second", "admin")
 
-RESULT, LABELS = "results/y", ("phi", "secret")  # the researcher's
-
 grants = Bundle("grants")
-some_labels = st.sets(st.sampled_from(LABELS))
 some_artifacts = st.sets(st.sampled_from(ARTIFACTS), min_size=1).map(lambda x: tuple(sorted(x)))
 seconds = st.integers(1, 120)
 people = st.sampled_from(EVERYBODY)
@@ -47,25 +44,18 @@ class Model:
     artifacts: set[str]
     start: int | None
     wanted: tuple[int, tuple[str, ...]]
-    glass: bool = False
-    reviewed: set[str] = field(default_factory=set)
+    person: str = "researcher"
+    approvers: tuple[str, ...] = APPROVERS
+    needed: int = NEEDED
+    version: int = 0  # of the policy under which it was asked for
     approved: list[tuple[str, int]] = field(default_factory=list)
     kernels: list[tuple[int, str]] = field(default_factory=list)
     confirmed: set[str] = field(default_factory=set)
     bound: int = -(10**9)  # when its last binding was signed for
     why: str | None = None
 
-    @property
-    def open(self) -> bool:
-        """Whether it has all the approvals it needs: behind broken glass, none."""
-        return self.glass or len(self.approved) >= NEEDED
-
-    @property
-    def owed(self) -> bool:
-        return self.glass and len(self.reviewed) < NEEDED
-
     def begins(self) -> int | None:
-        if not self.open:
+        if len(self.approved) < self.needed:
             return None
         return self.start if self.start is not None else (self.kernels or [(None, "")])[0][0]
 
@@ -74,13 +64,12 @@ class Model:
         return min(self.asked + PENDING, window)
 
     def ends(self) -> tuple[int, str]:
-        if not self.open:
+        if len(self.approved) < self.needed:
             return self.lapses(), "lapsed"
         begins = self.begins()
-        if begins is None and self.glass:
-            return self.asked + min(BEGIN, GLASS), "expired"
         if begins is None:
-            return self.approved[-1][1] + BEGIN, "expired"
+            ready = self.approved[-1][1] if self.approved else self.asked
+            return ready + BEGIN, "expired"
         return begins + self.seconds, "expired"
 
     def status(self, t: int) -> tuple[str, str | None]:
@@ -89,44 +78,56 @@ class Model:
         end, why = self.ends()
         if t >= end:
             return "ended", why
-        if not self.open:
+        if len(self.approved) < self.needed:
             return "pending", None
         begins = self.begins()
         return ("active", None) if begins is not None and t >= begins else ("scheduled", None)
 
 
-def may_drop(labels: set[str], drops: set[str], first: str, others: set[str]) -> bool:
-    """Whether these people may drop that from a version of the researcher's."""
-    named = {"approver"} if "phi" in labels else {"approver", "second"}
-    return (
-        bool(drops)
-        and drops <= labels
-        and first in ("researcher", "second", "admin")
-        and others <= named - {first}
-        and len(others) >= (2 if "secret" in labels else 1)
-    )
-
-
 class Histories(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        one = policy().rule[0]
-        asked = replace(
-            one, artifacts=ARTIFACTS, longest=LONGEST, approvals=NEEDED, break_glass=GLASS
-        )
-        result = replace(one, name="results", artifacts=("results/*",))
-        phi = replace(
-            one, name="phi", artifacts=(), labels=("phi",), approvers=("person:approver",)
-        )
-        secret = replace(one, name="secret", artifacts=(), labels=("secret",), approvals=2)
-        rules = (asked, result, phi, secret)
-        self.world = stocked()
-        self.world.apply_policy(policy(pending_for=PENDING, begin_within=BEGIN, rules=rules))
-        self.labels: dict[str, set[str]] = {}  # by seal id: those that count
+        self.world = stocked(self.policy("enforce"))
         self.last = 0
+        self.modes = ["enforce"]  # of each policy there was
         self.models: dict[str, Model] = {}
         self.kernels: dict[str, Kernel] = {}
         self.actions: dict[str, tuple[str, str]] = {}
+
+    # What another machine, with limits, knows more of.
+
+    requesters: tuple[str, ...] = ("researcher",)
+
+    def human(self, person: str) -> str:
+        return person
+
+    def may_ask(self, person: str) -> bool:
+        return True
+
+    def may_open(self, person: str, artifact: str) -> bool:
+        return True
+
+    def did_ask(self, person: str) -> None:
+        pass
+
+    def did_open(self, person: str, artifact: str) -> None:
+        pass
+
+    def policy(self, mode: str) -> Policy:
+        return policy(
+            mode=mode,
+            pending_for=PENDING,
+            begin_within=BEGIN,
+            rule={"longest": LONGEST, "approvals": NEEDED},
+        )
+
+    @property
+    def version(self) -> int:
+        return len(self.modes) - 1
+
+    @property
+    def observes(self) -> bool:
+        return self.modes[-1] == "observe"
 
     @property
     def clock(self) -> int:
@@ -159,6 +160,14 @@ class Histories(RuleBasedStateMachine):
     def tick(self, length: int) -> None:
         self.world.later(seconds=length)
 
+    @precondition(lambda self: self.world.state.size > 8)
+    @rule(mode=st.sampled_from(["enforce", "enforce", "observe"]))
+    def change_policy(self, mode: str) -> None:
+        moment = self.t
+        self.world.apply_policy(self.policy(mode))
+        self.modes.append(mode)
+        self.last = moment
+
     @rule(
         target=grants,
         artifacts=some_artifacts,
@@ -168,56 +177,26 @@ class Histories(RuleBasedStateMachine):
     )
     def ask(self, artifacts: tuple[str, ...], length: int, start: int | None, person: str) -> str:
         begins = None if start is None else self.t + start
-        allowed = person == "researcher" and (start is None or 0 <= start <= BEGIN) and self.in_time
+        may = person in self.requesters and (start is None or start <= BEGIN)
+        may = may and self.may_ask(person)
+        allowed = (may or self.observes) and (start is None or start >= 0) and self.in_time
         grant = f"grant_{ulid(10_000 + self.world.state.size * 100 + len(self.models))}"
         when = None if begins is None else format_time(START + timedelta(seconds=begins))
         fields = {"grant": grant, "seconds": length, "start": when, "person": person}
         if self.attempt(allowed, self.world.ask, *artifacts, **fields):
+            self.did_ask(person)
             self.models[grant] = Model(
                 asked=self.t,
                 seconds=min(length, LONGEST),
                 artifacts=set(artifacts),
                 start=begins,
                 wanted=(length, artifacts),
+                person=person,
+                approvers=() if self.observes else APPROVERS,
+                needed=0 if self.observes else NEEDED,
+                version=self.version,
             )
         return grant
-
-    @rule(
-        target=grants,
-        artifacts=some_artifacts,
-        length=seconds,
-        start=st.none() | st.none() | st.none() | st.integers(0, BEGIN),
-        person=st.sampled_from(("researcher",) * 5 + ("admin",)),
-    )
-    def break_glass(
-        self, artifacts: tuple[str, ...], length: int, start: int | None, person: str
-    ) -> str:
-        owed = any(model.owed for model in self.models.values())
-        allowed = person == "researcher" and start is None and not owed and self.in_time
-        grant = f"grant_{ulid(20_000 + self.world.state.size * 100 + len(self.models))}"
-        when = None if start is None else format_time(START + timedelta(seconds=self.t + start))
-        fields = {"grant": grant, "seconds": length, "start": when, "person": person}
-        if self.attempt(allowed, self.world.ask, *artifacts, break_glass=True, **fields):
-            self.models[grant] = Model(
-                asked=self.t,
-                seconds=min(length, LONGEST, GLASS),
-                artifacts=set(artifacts),
-                start=None,
-                wanted=(length, artifacts),
-                glass=True,
-            )
-        return grant
-
-    @rule(grant=grants, person=approvers, verdict=st.sampled_from(["justified", "unjustified"]))
-    def review(self, grant: str, person: str, verdict: str) -> None:
-        model = self.models.get(grant)
-        if model is None:
-            return
-        allowed = (
-            model.glass and person in APPROVERS and person not in model.reviewed and self.in_time
-        )
-        if self.attempt(allowed, self.world.review, grant, person, verdict=verdict):
-            model.reviewed.add(person)
 
     @rule(grant=grants, person=approvers, artifacts=some_artifacts, length=seconds)
     def approve(self, grant: str, person: str, artifacts: tuple[str, ...], length: int) -> None:
@@ -225,7 +204,8 @@ class Histories(RuleBasedStateMachine):
         if model is None:
             return
         allowed = (
-            person in APPROVERS
+            person in model.approvers
+            and model.version == self.version
             and model.status(self.t)[0] == "pending"
             and person not in [name for name, _ in model.approved]
             and set(artifacts) <= set(model.wanted[1])
@@ -256,13 +236,15 @@ class Histories(RuleBasedStateMachine):
         if model is None:
             return
         state = model.status(self.t)[0]
+        others = self.human(person) != self.human(model.person)
+        others = others and person in (*model.approvers, *ADMINS)
         allowed = {
-            "deny": person in ("approver", "second", "admin")
+            "deny": others
             and state in ("pending", "scheduled")
             and person not in [name for name, _ in model.approved],
-            "withdraw": person == "researcher" and state == "pending",
-            "return": person == "researcher" and state in ("scheduled", "active"),
-            "revoke": person != "researcher" and state in ("scheduled", "active"),
+            "withdraw": person == model.person and state == "pending",
+            "return": person == model.person and state in ("scheduled", "active"),
+            "revoke": others and state in ("scheduled", "active"),
         }[action]
         if self.attempt(
             allowed and self.in_time, self.world.decide, action, grant, person, str(self.t)
@@ -281,7 +263,8 @@ class Histories(RuleBasedStateMachine):
         kernel = Kernel()
         fields = {} if right_seat else {"seat": "job:other"}
         moment = self.t
-        allowed = begun and right_seat and newest
+        kept = model.needed > 0 or model.version == self.version
+        allowed = begun and right_seat and newest and kept
         if self.attempt(allowed, self.world.bind, grant, kernel, **fields):
             model.bound = self.clock
             model.kernels.append((moment, kernel.id))
@@ -307,15 +290,19 @@ class Histories(RuleBasedStateMachine):
         covered = repeated is not None or artifact in model.artifacts
         allowed = (
             model.status(self.t)[0] == "active"
+            and (self.observes or self.modes[model.version] == "enforce")
             and kernel == current
             and kernel not in model.confirmed
             and covered
+            and (self.observes or repeated is not None or self.may_open(model.person, artifact))
             and repeated in (None, (grant, kernel))
         )
         size = self.world.state.size
         act = self.world.release
         if self.attempt(allowed, act, grant, self.kernels[kernel], artifact, action=action):
             assert (self.world.state.size == size) == (repeated is not None)
+            if repeated is None:
+                self.did_open(model.person, artifact)
             self.actions[action] = (grant, kernel)
 
     @rule(grant=grants, which=st.integers(0, 2))
@@ -332,55 +319,6 @@ class Histories(RuleBasedStateMachine):
         if self.attempt(kernel not in model.confirmed, act):
             model.confirmed.add(kernel)
 
-    @rule(
-        labels=some_labels | st.sampled_from([{"phi"}, {"secret"}]),
-        of=st.sets(st.integers(0, 3), max_size=1),
-    )
-    def seal(self, labels: set[str], of: set[int]) -> None:
-        """A version made of earlier ones."""
-        parents = [one for number, one in enumerate(self.labels) if number in of]
-        fields = {
-            "seal_id": f"seal_{ulid(50_000 + self.world.state.size)}",
-            "labels": sorted(labels),
-            "parents": parents,
-        }
-        allowed = all(self.labels[parent] <= labels for parent in parents)
-        key = self.world.keys["researcher"]
-        if self.attempt(allowed, self.world.seal, RESULT, key, **fields):
-            self.labels[fields["seal_id"]] = set(labels)
-
-    @rule(
-        which=st.integers(0, 3),
-        drops=some_labels,
-        first=st.just("researcher") | people,
-        others=st.sampled_from([{"approver"}, {"second"}, set(APPROVERS)])
-        | st.sets(st.sampled_from(EVERYBODY), max_size=2),
-        wild=st.integers(0, 3),
-    )
-    def declassify(
-        self, which: int, drops: set[str], first: str, others: set[str], wild: int
-    ) -> None:
-        if not self.labels:
-            return
-        which %= len(self.labels)
-        seal_id = list(self.labels)[which]
-        if wild:  # else mostly labels that it does not carry
-            drops = drops & self.labels[seal_id] or set(self.labels[seal_id])
-        others = others - {first}
-        fields = {"version": which + 1, "signers": (first, *sorted(others))}
-        allowed = may_drop(self.labels[seal_id], drops, first, others)
-        if self.attempt(allowed, self.world.declassify, RESULT, *drops, **fields):
-            self.labels[seal_id] -= drops
-
-    @rule(
-        label=st.sampled_from(LABELS),
-        others=st.sampled_from([{"approver"}, {"second"}, set(APPROVERS)]),
-    )
-    def clean(self, label: str, others: set[str]) -> None:
-        """A version with one label, and at once an attempt to drop it."""
-        self.seal({label}, set())
-        self.declassify(len(self.labels) - 1, {label}, "researcher", others, 1)
-
     @rule(target=grants, artifacts=some_artifacts, length=seconds, bind=st.booleans())
     def open(self, artifacts: tuple[str, ...], length: int, bind: bool) -> str:
         """The straight way, so that histories get past their beginning."""
@@ -390,6 +328,22 @@ class Histories(RuleBasedStateMachine):
         if bind:
             self.bind(grant, True)
             self.release(grant, 1, artifacts[0], 1)
+        return grant
+
+    @rule(
+        target=grants,
+        artifacts=some_artifacts,
+        length=seconds,
+        bind=st.booleans(),
+        then=st.sampled_from(["enforce", "observe"]),
+    )
+    def outlive(self, artifacts: tuple[str, ...], length: int, bind: bool, then: str) -> str:
+        """What nobody approved, and then another policy."""
+        self.change_policy("observe")
+        grant = self.open(artifacts, length, bind)
+        self.change_policy(then)
+        self.release(grant, 1, artifacts[0], 1)
+        self.bind(grant, True)
         return grant
 
     @invariant()
@@ -404,17 +358,9 @@ class Histories(RuleBasedStateMachine):
             begins = model.begins()
             ends = None if begins is None else START + timedelta(seconds=begins + model.seconds)
             assert found.ends_at == ends
-            assert (found.break_glass, found.reviews_owed > 0) == (model.glass, model.owed)
-            assert {one.person for one in found.reviews} == model.reviewed
-
-    @invariant()
-    def labels_agree(self) -> None:
-        found = self.world.state.catalog.versions(RESULT)
-        assert [(one.seal_id, set(one.labels)) for one in found] == list(self.labels.items())
 
     def teardown(self) -> None:
         again = fold(self.world.entries, signatures=True)
-        assert again.catalog.versions(RESULT) == self.world.state.catalog.versions(RESULT)
         assert again.grants == self.world.state.grants
         assert again.tree.root() == self.world.state.tree.root()
 

@@ -89,7 +89,7 @@ def test_an_account_is_in_one_group_of_same_person_only() -> None:
 
 def test_two_rules_of_one_name_are_refused_at_the_second() -> None:
     rule = DEFAULT_POLICY_TEXT[DEFAULT_POLICY_TEXT.index("[[rule]]") :]
-    with pytest.raises(MalformedError, match="Line 19: There are two rules of the name 'one other"):
+    with pytest.raises(MalformedError, match="Line 24: There are two rules of the name 'one other"):
         parse_policy(DEFAULT_POLICY_TEXT + "\n" + rule)
 
 

@@ -221,6 +221,7 @@ class World:
             "keys": [{"key_id": "key_1", "commitment": "…"}, {"key_id": "key_2"}],
             "labels": [],
             "parents": [],
+            "files": [{"sealed_size": 1000}, {"sealed_size": 500}],
         }
         return sign({**values, **fields}, MANIFEST_TYPE, by or self.keys["admin"])
 
@@ -384,8 +385,10 @@ def stocked(policy: Policy | None = None) -> World:
 
 
 @contextmanager
-def refused(code: str, kind: type[AisecError] = AisecError) -> Iterator[None]:
+def refused(
+    code: str, kind: type[AisecError] = AisecError
+) -> Iterator[pytest.ExceptionInfo[AisecError]]:
     """Expect an error of that code (and class), one that says what to do or what it is about."""
     with pytest.raises(kind) as caught:
-        yield
+        yield caught
     assert caught.value.code == code, caught.value

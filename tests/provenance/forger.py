@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from jupyter_aisec.grants.statements import Approval, Declassification, Statement
+from jupyter_aisec import grants
+from jupyter_aisec.grants.statements import Approval, Declassification, PolicyChange, Statement
 from jupyter_aisec.ledger import Checkpoint, Entry, Tree, make_entry, sign_checkpoint
 from jupyter_aisec.ledger import bodies as b
 from jupyter_aisec.people import Envelope, sign, sign_again
@@ -44,6 +45,7 @@ class Forger:
         self.walked, self.world = walked, walked.world
         self.changes: dict[int, b.Body] = {}
         self.times: dict[int, str] = {}
+        self.approval: dict[str, Any] = {}  # changes of the approval, honestly signed again
         self.record = walked.record
         self.spare = self.find(b.GrantRequested, 1)[0]  # between binding and the releases
 
@@ -75,9 +77,8 @@ class Forger:
         keys = {key.public.key_id: name for name, key in self.world.keys.items()}
         return [keys[one.keyid] for one in envelope.signatures]
 
-    def bundle(self) -> Bundle:
-        bundle = parse_bundle(self.walked.bundle)
-        chosen = {one.index for one in bundle.entries} | set(self.changes)
+    def ledger(self) -> tuple[list[Entry], Tree, dict[int, int]]:
+        """The whole of it, and the sizes that signers saw, by the entry that says so."""
         entries: list[Entry] = []
         tree = Tree()
         seen: dict[int, int] = {}  # by entry: the size of the ledger that its signer saw
@@ -87,9 +88,8 @@ class Forger:
                 approval = body.approval.read(Approval, Approval.payload_type, "It")
                 if one.index not in self.changes:
                     brief = Checkpoint(ORIGIN, tree.size, tree.root()).brief
-                    again = self.resign(
-                        body.approval, Approval, "approver", "broker", checkpoint=brief
-                    )
+                    changes = {"checkpoint": brief, **self.approval}
+                    again = self.resign(body.approval, Approval, "approver", "broker", **changes)
                     body = replace(body, approval=again)
                     seen[one.index] = tree.size
                 else:
@@ -107,6 +107,12 @@ class Forger:
             at = self.times.get(one.index, one.at)
             entries.append(make_entry(one.index, at, body, one.salt))
             tree.append(entries[-1].leaf_hash)
+        return entries, tree, seen
+
+    def bundle(self) -> Bundle:
+        bundle = parse_bundle(self.walked.bundle)
+        chosen = {one.index for one in bundle.entries} | set(self.changes)
+        entries, tree, seen = self.ledger()
         note = sign_checkpoint(Checkpoint(ORIGIN, tree.size, tree.root()), self.world.log)
         return replace(
             bundle,
@@ -130,3 +136,15 @@ def forgery(check: str) -> Callable[[Forgery], Forgery]:
         return forge
 
     return register
+
+
+def change_policy(f: Forger, index: int, text: str, *signers: str, **changes: Any) -> None:
+    """A policy that these signed, in the place of the entry ``index``."""
+    policy = grants.parse_policy(text)
+    digest = grants.policy_sha256(policy)
+    by = f.world.sign(
+        PolicyChange, signers[0], **({"policy_sha256": digest, "replaces": 0} | changes)
+    )
+    for name in signers[1:]:
+        by = sign_again(by, f.world.keys[name])
+    f.changes[index] = b.PolicyApplied(policy=policy.to_dict(), by=by)

@@ -8,13 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from jupyter_aisec import grants
 from jupyter_aisec.grants import DEFAULT_POLICY_TEXT
 from jupyter_aisec.grants.statements import (
     Approval,
     Binding,
     Decision,
-    PolicyChange,
     Request,
 )
 from jupyter_aisec.ledger import Checkpoint
@@ -22,56 +20,38 @@ from jupyter_aisec.ledger import bodies as b
 from jupyter_aisec.people import SigningKey, sign_again
 from jupyter_aisec.sealed.manifest import Manifest, sign_manifest
 from tests.provenance import forged_people  # noqa: F401 - registers more of them
-from tests.provenance.forger import FORGERIES, Forger, first_failed, forgery, replace, verify
+from tests.provenance.forger import (
+    FORGERIES,
+    Forger,
+    change_policy,
+    first_failed,
+    forgery,
+    replace,
+    verify,
+)
 from tests.provenance.world import ORIGIN, Walked
 
-
-def _change_policy(f: Forger, index: int, text: str, *signers: str, **changes: Any) -> None:
-    policy = grants.parse_policy(text)
-    digest = grants.policy_sha256(policy)
-    by = f.world.sign(
-        PolicyChange, signers[0], **({"policy_sha256": digest, "replaces": 0} | changes)
-    )
-    for name in signers[1:]:
-        by = sign_again(by, f.world.keys[name])
-    f.changes[index] = b.PolicyApplied(policy=policy.to_dict(), by=by)
-
-
 WAIVING = DEFAULT_POLICY_TEXT.replace("approvals = 1", "approvals = 0")
-OBSERVING = DEFAULT_POLICY_TEXT.replace('mode = "enforce"', 'mode = "observe"')
 
 
 @forgery("policy")
 def policy_signed_by_one_admin(f: Forger) -> None:
-    _change_policy(f, f.spare, WAIVING, "admin")
+    change_policy(f, f.spare, WAIVING, "admin")
 
 
 @forgery("policy")
 def policy_signed_by_one_who_is_no_admin(f: Forger) -> None:
-    _change_policy(f, f.spare, WAIVING, "admin", "approver")
+    change_policy(f, f.spare, WAIVING, "admin", "approver")
 
 
 @forgery("policy")
 def policy_other_than_signed(f: Forger) -> None:
-    _change_policy(f, f.spare, WAIVING, "admin", "researcher", policy_sha256="0" * 64)
+    change_policy(f, f.spare, WAIVING, "admin", "researcher", policy_sha256="0" * 64)
 
 
 @forgery("policy")
 def policy_that_replaces_another(f: Forger) -> None:
-    _change_policy(f, f.spare, WAIVING, "admin", "researcher", replaces=1)
-
-
-@forgery("releases")
-def keys_released_for_longer_than_time_lasts(f: Forger) -> None:
-    """Under a policy that only observes, nothing but the form of a request bounds its time."""
-    _change_policy(f, f.find(b.KeyEnrolled, 1)[0], OBSERVING, "admin", "researcher")
-    _, body = f.find(b.GrantRequested)
-    _terms(f, seconds=2**52, policy_version=1, approvals=0, approvers=())
-    request = f.resign(body.request, Request, "researcher", seconds=2**52)
-    index, changed = f.find(b.GrantRequested)[0], f.changes[f.find(b.GrantRequested)[0]]
-    f.changes[index] = replace(changed, request=request)
-    gone = b.EndingConfirmed(grant="grant_other", kernel="sha256:0", how="killed")
-    f.changes[f.find(b.GrantApproved)[0]] = gone
+    change_policy(f, f.spare, WAIVING, "admin", "researcher", replaces=1)
 
 
 @forgery("entries")

@@ -1,11 +1,14 @@
-"""Server-sent events: what is appended to the ledger about one's grants, as it happens."""
+"""Server-sent events: what is appended to the ledger about one's grants, as it happens.
+
+Admins and approvers hear of alerts, too.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Annotated, Any, Final
 
@@ -13,13 +16,22 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from jupyter_aisec.broker.identity import BrokerDep, SignedInDep, sees_grant, signed_in
+from jupyter_aisec.broker.identity import (
+    BrokerDep,
+    SignedIn,
+    SignedInDep,
+    sees_grant,
+    signed_in,
+)
 from jupyter_aisec.broker.routes.ledger import grants_of
 from jupyter_aisec.broker.service import Broker
 from jupyter_aisec.errors import AisecError, RefusedError
+from jupyter_aisec.ledger.bodies import AlertRaised
+from jupyter_aisec.ledger.entry import Entry
 
 router = APIRouter(tags=["events"])
 
+_ALERT = "alert.raised"
 _QUIET = 3.0  # seconds after which a comment shows that the line is there; the session is too
 PER_SESSION: Final = 8  # streams at one time
 IN_ALL: Final = 256
@@ -120,7 +132,7 @@ def _since(broker: Broker, session: str, index: int) -> tuple[list[dict[str, Any
     with broker.ledger.reading() as (state, now):
         who = signed_in(state, session, now)
         entries = broker.ledger.entries[index:]
-        return [
+        found: list[dict[str, Any]] = [
             {
                 "index": entry.index,
                 "at": entry.at,
@@ -129,5 +141,20 @@ def _since(broker: Broker, session: str, index: int) -> tuple[list[dict[str, Any
                 "break_glass": state.grants[seen[0]].break_glass,  # who hears it need not ask
             }
             for entry in entries
+            if entry.type != _ALERT
             if (seen := [one for one in grants_of(entry) if sees_grant(who, state, one)])
-        ], max(index, len(broker.ledger.entries))
+        ]
+        found += _alerts(who, entries)
+        found.sort(key=lambda event: event["index"])
+        return found, max(index, len(broker.ledger.entries))
+
+
+def _alerts(who: SignedIn, entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    """The alerts, for those who look after everybody's grants; they are about no grant."""
+    if not {"admin", "approver"} & set(who.roles):
+        return []
+    return [
+        {"index": entry.index, "at": entry.at, "type": _ALERT, "grant": None, "person": body.person}
+        for entry in entries
+        if isinstance(body := entry.content(), AlertRaised)
+    ]

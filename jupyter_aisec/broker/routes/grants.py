@@ -32,6 +32,7 @@ from jupyter_aisec.grants.reviews import propose_review
 from jupyter_aisec.grants.state import State, unknown_grant
 from jupyter_aisec.grants.statements import Decision, Request
 from jupyter_aisec.grants.view import explained, grant_view
+from jupyter_aisec.grants.waived import check_waived_opening
 from jupyter_aisec.ids import new_id
 from jupyter_aisec.ledger.bodies import Body, GrantApproved
 from jupyter_aisec.people.dsse import Envelope, sign_again
@@ -129,7 +130,9 @@ def lease(broker: BrokerDep, who: SignedInDep, grant_id: GrantId) -> LeaseView:
         broker.ledger.reading() as (state, now),
         broker.noting_refusals(who.person, "lease", grant_id),
     ):
-        return LeaseView.of(_own(state, who, grant_id), now, broker.config)
+        own = _own(state, who, grant_id)
+        check_waived_opening(own, state.policies[own.terms.policy_version], state.policy)
+        return LeaseView.of(own, now, broker.config)
 
 
 @router.post("/{grant_id}/ended", summary="The keeper confirms that keys and buffers are gone")
