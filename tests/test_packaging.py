@@ -76,6 +76,7 @@ def test_the_wheel_carries_what_it_should_and_nothing_else(wheel: Path) -> None:
         "jupyter_aisec/py.typed",
         "jupyter_aisec/broker/migrations/env.py",
         "jupyter_aisec/broker/migrations/versions/0001_ledger.py",
+        "jupyter_aisec/broker/migrations/versions/0002_keyed_digests.py",
         "jupyter_aisec/notebooks/quickstart.ipynb",
         f"{shared}share/jupyter/labextensions/jupyter-aisec/package.json",
         f"{shared}share/jupyter/labextensions/jupyter-aisec/install.json",
