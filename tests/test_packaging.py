@@ -1,7 +1,8 @@
 """The wheel in a fresh environment without Node: does Jupyter find everything?
 
 The environment is real and gets the real wheel; the dependencies are lent to it by a path
-file, since installing them again takes minutes and tests nothing of ours.
+file, since installing them again takes a while. That they are the declared ones is tested in
+``test_dependencies.py``, and ``.ci/install`` installs them for real.
 """
 
 from __future__ import annotations
