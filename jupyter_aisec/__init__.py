@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jupyter_aisec.kernel.functions import load, open, request, save
 
-__all__ = ["__version__", "load", "load_ipython_extension", "open", "request", "save"]
+__all__ = [
+    "__version__",
+    "load",
+    "load_ipython_extension",
+    "open",
+    "request",
+    "save",
+    "unload_ipython_extension",
+]
 
 _FUNCTIONS = frozenset({"load", "open", "request", "save"})
 

@@ -1,7 +1,8 @@
 """The wheel in a fresh environment without Node: does Jupyter find everything?
 
 The environment is real and gets the real wheel; the dependencies are lent to it by a path
-file, since installing them again takes minutes and tests nothing of ours.
+file, since installing them again takes a while. That they are the declared ones is tested in
+``test_dependencies.py``, and ``.ci/install`` installs them for real.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ def test_the_wheel_carries_what_it_should_and_nothing_else(wheel: Path) -> None:
         "jupyter_aisec/py.typed",
         "jupyter_aisec/broker/migrations/env.py",
         "jupyter_aisec/broker/migrations/versions/0001_ledger.py",
+        "jupyter_aisec/broker/migrations/versions/0002_keyed_digests.py",
         "jupyter_aisec/notebooks/quickstart.ipynb",
         f"{shared}share/jupyter/labextensions/jupyter-aisec/package.json",
         f"{shared}share/jupyter/labextensions/jupyter-aisec/install.json",

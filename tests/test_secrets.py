@@ -236,9 +236,10 @@ except OSError as error:
 class Login:
     """A log-in with a keyring in which the quickstart runs."""
 
-    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+    def __init__(self, environment: dict[str, str], folder: Path, keys: str) -> None:
         self.environment = environment
         self.folder = folder
+        self.keys = keys  # where the broker says its own are
 
     def aisec(
         self, person: str, *arguments: str, **changed: str
@@ -266,7 +267,7 @@ def login(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Login]:
             started = read_json(process.stdout)
             assert started is not None, (folder / "said").read_text()
             environment["AISEC_BROKER"] = started["broker"]
-            yield Login(environment, folder / "demo")
+            yield Login(environment, folder / "demo", started["keys"])
 
 
 class TestSecretService:
@@ -274,6 +275,7 @@ class TestSecretService:
 
     def test_no_secret_is_in_a_file(self, login: Login) -> None:
         assert "keys are in files" not in (login.folder.parent / "said").read_text()
+        assert login.keys.startswith("the operating system's keyring")
         for home, choice in (
             ("researcher", "secrets"),
             ("approver", "secrets"),

@@ -1,9 +1,9 @@
 """Checking the stored tables against the signed ledger, naming table, row and column.
 
 Two questions, one kind of answer. :func:`examine` reads tables that nobody has checked yet
-(at the start, and for an auditor): everything has to follow from the log's key and the
-copies of its checkpoint. :func:`differences` compares tables with what was checked before
-(in a running broker, before every key release). Pure.
+(at the start, and for an auditor): everything has to follow from the log's key, the copies
+of its checkpoint, and the key of the column digests. :func:`differences` compares tables
+with what was checked before (in a running broker, before every key release). Pure.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from jupyter_aisec.broker.digests import ColumnDigests
+from jupyter_aisec.broker.finding import CUT_OFF, Finding, at_row, by_place
 from jupyter_aisec.broker.store import (
     SCHEMA_VERSION,
     TABLES,
-    EntryRow,
+    UNKEYED_VERSION,
     Snapshot,
-    column_digest,
     master_rows,
 )
-from jupyter_aisec.errors import AisecError, TamperedError
+from jupyter_aisec.broker.stored_entries import StoredEntries, span
+from jupyter_aisec.errors import AisecError
 from jupyter_aisec.grants.fold import fold
 from jupyter_aisec.grants.state import State
 from jupyter_aisec.ledger.bodies import ENTRY_TYPES, ArtifactSealed, Body, RunRecorded
@@ -33,28 +35,12 @@ from jupyter_aisec.ledger.merkle import Tree
 __all__ = [
     "BundleCheck",
     "Examination",
-    "Finding",
     "Logged",
     "differences",
     "examine",
-    "tampered",
 ]
 
 B = TypeVar("B", bound=Body)
-
-_CUT_OFF = "The stored ledger ends before the checkpoint of which a copy lies outside it."
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One place where the database is not what was logged."""
-
-    table: str
-    row: str
-    column: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.table} row {self.row} column {self.column}: {self.what}"
 
 
 class Examination(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,63 +67,51 @@ BundleCheck = Callable[[bytes, Logged[RunRecorded]], None]
 """Raises an AisecError unless stored bundle bytes are the ones of the run's entry."""
 
 
-def tampered(findings: Sequence[Finding]) -> TamperedError:
-    """The error for a database with findings."""
-    cut_off = any(finding.what == _CUT_OFF for finding in findings)
-    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
-    return TamperedError(
-        f"The broker's database is not what was logged: {findings[0]}{more}",
-        next=(
-            "Restore the database from a backup; or, if the entries are lost for good: "
-            "`aisec broker accept-rollback --home FOLDER`."
-            if cut_off
-            else "An admin restores the database from a backup; then check: `aisec audit verify`."
-        ),
-        code="ledger-cut-off" if cut_off else None,
-    )
-
-
 def examine(
     tables: Snapshot,
     verifier_key: str,
     outside: Mapping[str, str | None],
     check_bundle: BundleCheck,
+    digests: ColumnDigests | None,
     *,
     signatures: bool = False,
 ) -> Examination:
     """Checks everything in tables that are not trusted; with ``signatures``, everybody's too.
 
-    ``verifier_key`` is the log's, from the key store; ``outside`` are the copies of the
-    newest checkpoint, by the name of their place. What the entries say is only looked at
-    once they are known to be what was logged.
+    ``verifier_key`` is the log's, from the key store or a trust file; ``outside`` are the
+    copies of the newest checkpoint, by the name of their place; without the key of the
+    ``digests`` (None) an edited entry is noticed and cannot be named. What the entries say
+    is only looked at once they are known to be what was logged.
     """
-    findings = _schema(tables)
-    entries = tuple(
-        Entry(index=idx, at=at, type=type_, salt=salt, body=body)
-        for idx, at, type_, salt, body, _ in tables["entries"]
-        if _are_text(at, type_) and _are_bytes(salt, body)
-    )
-    tree, found = _grow(entries)
-    findings += found
-    checkpoint, found = _checkpoint(tables["checkpoints"], verifier_key)
-    findings += found
-    wrong_root = [] if checkpoint is None else _root(tree, checkpoint)
-    as_signed = checkpoint is not None and not wrong_root
-    findings += _columns(tables["entries"], as_signed=as_signed)
-    findings += _gaps([row[0] for row in tables["entries"]])
-    findings += wrong_root
-    for place, note in outside.items():
-        findings += _outside_copy(place, note, tree, verifier_key)
+    stored = StoredEntries(tables["entries"])
+    opened = [_opened(row[1], verifier_key) for row in tables["checkpoints"]]
+    copies = {
+        place: _opened(note, verifier_key) for place, note in outside.items() if note is not None
+    }
+    signed = _newest([*opened, *copies.values()], stored)
+    older = tables["alembic_version"] == [(UNKEYED_VERSION,)]
+    findings = [
+        *_schema(tables),
+        *(one for place in outside for one in _copy(place, copies.get(place), stored, signed)),
+        *_checkpoints(tables["checkpoints"], opened, stored, signed),
+        *stored.findings(signed, None if older else digests),
+    ]
     note = tables["checkpoints"][0][1] if tables["checkpoints"] else ""
     state = None
     if not findings:
         try:
-            state = fold(entries, signatures=signatures)
+            state = fold(stored.entries, signatures=signatures)
         except AisecError as error:
             findings.append(Finding(table="entries", row="*", column="body", what=error.what))
-        findings += _wrapped_keys(entries, tables["wrapped_keys"])
-        findings += _bundles(entries, tree, note, tables["bundles"], check_bundle)
-    return Examination(entries=entries, tree=tree, note=note, state=state, findings=tuple(findings))
+        findings += _wrapped_keys(stored.entries, tables["wrapped_keys"])
+        findings += _bundles(stored.entries, stored.tree, note, tables["bundles"], check_bundle)
+    return Examination(
+        entries=stored.entries,
+        tree=stored.tree,
+        note=note,
+        state=state,
+        findings=by_place(findings),
+    )
 
 
 def differences(expected: Snapshot, stored: Snapshot) -> list[Finding]:
@@ -186,118 +160,92 @@ def _differences(
 
 
 def _finding(table: str, row: tuple[Any, ...], width: int, column: str, what: str) -> Finding:
-    name = "/".join(str(part)[:80] for part in row[:width])
-    return Finding(table=table, row=name, column=column, what=what)
+    return at_row(table, row[:width], column, what)
 
 
 def _schema(tables: Snapshot) -> list[Finding]:
     """The tables are those of this version, and SQLite has nothing besides them."""
-    return [
-        *_differences("alembic_version", [(SCHEMA_VERSION,)], tables["alembic_version"]),
-        *_differences("sqlite_master", master_rows(), tables["sqlite_master"]),
-    ]
+    version = tables["alembic_version"]
+    if version == [(UNKEYED_VERSION,)]:
+        what = "the tables are an earlier version's: `aisec broker start` brings them up to date"
+        found = [at_row("alembic_version", (SCHEMA_VERSION,), "version_num", what)]
+    else:
+        found = _differences("alembic_version", [(SCHEMA_VERSION,)], version)
+    return [*found, *_differences("sqlite_master", master_rows(), tables["sqlite_master"])]
 
 
-def _grow(entries: Iterable[Entry]) -> tuple[Tree, list[Finding]]:
-    tree, findings = Tree(), []
-    for entry in entries:
-        try:
-            tree.append(entry.leaf_hash)
-        except AisecError as error:
-            findings.append(
-                Finding(table="entries", row=str(entry.index), column="salt", what=error.what)
-            )
-    return tree, findings
+def _opened(note: object, verifier_key: str) -> Checkpoint | AisecError:
+    """The checkpoint that was signed, or why there is none in ``note``."""
+    try:
+        return open_checkpoint(note if isinstance(note, str) else "", verifier_key)
+    except AisecError as error:
+        return error
 
 
-def _columns(rows: Sequence[tuple[Any, ...]], *, as_signed: bool) -> list[Finding]:
-    """Compares each column with the digest written beside it.
+def _newest(opened: Iterable[Checkpoint | AisecError], stored: StoredEntries) -> Checkpoint | None:
+    """The newest of the signed checkpoints; of two for one size, the one the entries add up to."""
+    signed = [one for one in opened if isinstance(one, Checkpoint)]
+    size = max((one.size for one in signed), default=None)
+    newest = [one for one in signed if one.size == size]
+    return next((one for one in newest if stored.add_up_to(one)), next(iter(newest), None))
 
-    Where the entries add up to the signed root, it is the digest that is wrong.
-    """
-    findings = []
-    for row in rows:
-        idx, *values, digests = row
-        changed = [
-            column
-            for number, (column, value) in enumerate(
-                zip(EntryRow._fields[1:-1], values, strict=True)
-            )
-            if not isinstance(value, str if number < 2 else bytes)
-            or not isinstance(digests, bytes)
-            or column_digest(idx, value) != digests[32 * number : 32 * number + 32]
-        ]
-        if (
-            not isinstance(digests, bytes)
-            or len(digests) != 32 * len(values)
-            or (as_signed and changed)
-        ):
-            changed = ["digests"]
-        elif len(changed) == len(values):
-            changed = ["idx"]  # everything is right, at another place
-        findings += [_finding("entries", row, 1, column, "it was changed") for column in changed]
+
+def _checkpoints(
+    rows: Sequence[tuple[Any, ...]],
+    opened: Sequence[Checkpoint | AisecError],
+    stored: StoredEntries,
+    signed: Checkpoint | None,
+) -> list[Finding]:
+    """One row, and in it the newest signed checkpoint."""
+
+    def finding(size: object, column: str, what: str) -> Finding:
+        return at_row("checkpoints", (size,), column, what)
+
+    if not rows:
+        return [finding(signed.size if signed else 0, "size", "it is missing")]
+    newest = [at for at, one in enumerate(opened) if one == signed]
+    at_its_place = (at for at in newest if signed and rows[at][0] == signed.size)
+    number = next(at_its_place, next(iter(newest), 0))
+    added = [row for at, row in enumerate(rows) if at != number]
+    findings = [finding(size, "size", "it was added") for size, _ in added]
+    (size, _), checkpoint = rows[number], opened[number]
+    if signed is not None and stored.add_up_to(signed):
+        right, what = signed, "it is not the checkpoint that the entries add up to"
+    elif isinstance(checkpoint, Checkpoint):
+        right, what = checkpoint, f"the note is signed for {checkpoint.size} entries"
+    else:
+        return [*findings, finding(size, "note", checkpoint.what)]
+    if size != right.size:
+        findings.append(finding(right.size, "size", what))
+    if checkpoint != right:
+        why = checkpoint.what if isinstance(checkpoint, AisecError) else what
+        findings.append(finding(right.size, "note", why))
     return findings
 
 
-def _gaps(indexes: Sequence[int]) -> list[Finding]:
-    """As many rows as there are have to be numbered from 0 on."""
-    wanted, have = range(len(indexes)), set(indexes)
-    missing = [index for index in wanted if index not in have]
-    surplus = [index for index in indexes if index not in wanted]
-    return [
-        *(_finding("entries", (index,), 1, "idx", "it is missing") for index in missing),
-        *(_finding("entries", (index,), 1, "idx", "it does not belong there") for index in surplus),
-    ]
-
-
-def _checkpoint(
-    rows: Sequence[tuple[Any, ...]], verifier_key: str
-) -> tuple[Checkpoint | None, list[Finding]]:
-    if len(rows) != 1:
-        what = "it was added" if rows else "the signed ledger checkpoint is missing"
-        row = str(rows[0][0]) if rows else "0"
-        return None, [Finding(table="checkpoints", row=row, column="size", what=what)]
-    size, note = rows[0]
-    try:
-        checkpoint = open_checkpoint(note if isinstance(note, str) else "", verifier_key)
-    except AisecError as error:
-        return None, [Finding(table="checkpoints", row=str(size), column="note", what=error.what)]
-    if checkpoint.size != size:
-        what = f"the note is signed for {checkpoint.size} entries"
-        row = str(checkpoint.size)
-        return checkpoint, [Finding(table="checkpoints", row=row, column="size", what=what)]
-    return checkpoint, []
-
-
-def _root(tree: Tree, checkpoint: Checkpoint) -> list[Finding]:
-    if tree.size < checkpoint.size:
-        what = f"entries {tree.size} to {checkpoint.size - 1} are missing"
-        return [Finding(table="entries", row=str(tree.size), column="idx", what=what)]
-    if tree.size > checkpoint.size:
-        what = "it was added: the signed ledger checkpoint does not cover it"
-        return [Finding(table="entries", row=str(checkpoint.size), column="idx", what=what)]
-    if tree.root() != checkpoint.root:
-        what = "the entries do not add up to the signed root"
-        return [Finding(table="entries", row=f"0-{tree.size - 1}", column="*", what=what)]
-    return []
-
-
-def _outside_copy(place: str, note: str | None, tree: Tree, verifier_key: str) -> list[Finding]:
-    def finding(what: str) -> list[Finding]:
-        return [Finding(table="checkpoints", row=f"copy in the {place}", column="note", what=what)]
-
-    if note is None:
+def _copy(
+    place: str,
+    copy: Checkpoint | AisecError | None,
+    stored: StoredEntries,
+    signed: Checkpoint | None,
+) -> list[Finding]:
+    """Whether there is a copy outside, and the ledger goes on from it."""
+    if copy is None:
         # The first entry is committed before its first copy can be written.
-        return [] if tree.size <= 1 else finding("the copy is missing")
-    try:
-        checkpoint = open_checkpoint(note, verifier_key)
-    except AisecError as error:
-        return finding(error.what)
-    if checkpoint.size > tree.size:
-        return [Finding(table="entries", row=str(tree.size), column="idx", what=_CUT_OFF)]
-    if tree.root(checkpoint.size) != checkpoint.root:
-        return finding("the stored ledger is not a continuation of this copy")
-    return []
+        wrong = "the copy is missing" if stored.end > 1 else None
+    elif isinstance(copy, AisecError):
+        wrong = copy.what
+    elif copy.size > stored.end:
+        return [at_row("entries", (span(stored.end, copy.size - 1),), "idx", CUT_OFF)]
+    else:
+        if signed is not None and stored.add_up_to(signed):
+            goes_on = stored.tree.root(copy.size) == copy.root
+        else:  # the entries are wrong, which says nothing about the copy
+            goes_on = signed is None or copy.size != signed.size or copy == signed
+        wrong = None if goes_on else "the stored ledger is not a continuation of this copy"
+    if wrong is None:
+        return []
+    return [at_row("checkpoints", (f"copy in the {place}",), "note", wrong)]
 
 
 def _wrapped_keys(entries: Sequence[Entry], rows: Sequence[tuple[Any, ...]]) -> list[Finding]:
@@ -349,11 +297,3 @@ def _contents(entries: Iterable[Entry], type_: type[B]) -> Iterator[tuple[Entry,
 
 def _hex_digest(value: object) -> str:
     return hashlib.sha256(value).hexdigest() if isinstance(value, bytes) else "not bytes"
-
-
-def _are_text(*values: object) -> bool:
-    return all(isinstance(value, str) for value in values)
-
-
-def _are_bytes(*values: object) -> bool:
-    return all(isinstance(value, bytes) for value in values)

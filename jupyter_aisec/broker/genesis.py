@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from jupyter_aisec.broker.clock import wall_clock
+from jupyter_aisec.broker.digests import ColumnDigests
 from jupyter_aisec.broker.keystore import EmbeddedKeyStore, open_key_store
 from jupyter_aisec.broker.outside import OutsideCopies
 from jupyter_aisec.broker.service import DATABASE
-from jupyter_aisec.broker.store import CheckpointRow, EntryRow, HomeLock, Store
+from jupyter_aisec.broker.store import CheckpointRow, EntryRow, HomeLock, Store, has_entries
 from jupyter_aisec.errors import ConflictError, KeyStoreError
 from jupyter_aisec.files import make_private_folder
 from jupyter_aisec.grants.policies import make_genesis
@@ -29,13 +30,7 @@ __all__ = ["create", "exists"]
 
 def exists(home: Path) -> bool:
     """Whether the home has a broker with a genesis entry."""
-    if not (home / DATABASE).exists():
-        return False
-    store = Store(home / DATABASE)
-    try:
-        return bool(store.snapshot()["entries"])
-    finally:
-        store.close()
+    return has_entries(home / DATABASE)
 
 
 def create(
@@ -93,14 +88,12 @@ def _genesis(
 
 def _write(home: Path, key_store: EmbeddedKeyStore, entry: Entry) -> None:
     keys = key_store.keys()
-    tree = Tree([entry.leaf_hash])
-    note = sign_checkpoint(
-        Checkpoint(keys.origin, 1, tree.root()), NoteSigner(keys.origin, keys.log)
-    )
-    store = Store(home / DATABASE)
+    signer, digests = NoteSigner(keys.origin, keys.log), ColumnDigests(key_store.digest_key())
+    note = sign_checkpoint(Checkpoint(keys.origin, 1, Tree([entry.leaf_hash]).root()), signer)
+    store = Store(home / DATABASE, signer.verifier_key, digests)
     try:
         with store.transaction() as transaction:
-            transaction.insert([EntryRow.of(entry)])
+            transaction.insert([EntryRow.of(entry, digests)])
             transaction.replace_checkpoint(CheckpointRow(1, note))
     finally:
         store.close()

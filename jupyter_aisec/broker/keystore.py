@@ -2,7 +2,8 @@
 
 A data key is wrapped with AES-256-GCM (NIST SP 800-38D) under a random 96-bit nonce, with
 the seal id and key id as associated data, so that a wrapped key moved to another row does
-not unwrap. Secrets lie in the operating system's keyring where one really keeps them, else
+not unwrap. The key of the column digests is derived from the wrapping key by HKDF-SHA-256
+(RFC 5869). Secrets lie in the operating system's keyring where one really keeps them, else
 in files that only the broker's account may read; a home remembers which.
 """
 
@@ -15,6 +16,8 @@ from typing import Protocol
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from jupyter_aisec.errors import KeyStoreError
 from jupyter_aisec.people.canonical import canonical
@@ -27,6 +30,7 @@ __all__ = ["BrokerKeys", "EmbeddedKeyStore", "KeyStore", "open_key_store"]
 _NONCE = 12  # bytes
 _VERSION = b"\x01"  # of the wrapping: nonce, then ciphertext and tag
 _CHECKPOINT = "checkpoint"
+_DIGESTS = b"jupyter-aisec/column-digests/v1"
 
 
 class BrokerKeys(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +55,9 @@ class KeyStore(Protocol):
     def wrap(self, data_key: bytes, seal_id: str, key_id: str) -> bytes: ...
 
     def unwrap(self, wrapped: bytes, seal_id: str, key_id: str) -> bytes: ...
+
+    def digest_key(self) -> bytes:
+        """32 bytes, always the same and for nothing else than the column digests."""
 
     def remember_checkpoint(self, note: str) -> None:
         """Keeps the newest signed ledger checkpoint, outside the database."""
@@ -102,6 +109,10 @@ class EmbeddedKeyStore:
                 next="See where: `aisec audit verify`.",
                 code="wrapped-key-broken",
             ) from None
+
+    def digest_key(self) -> bytes:
+        derived = HKDF(SHA256(), 32, salt=None, info=_DIGESTS)
+        return derived.derive(self._must_read("wrapping"))
 
     def remember_checkpoint(self, note: str) -> None:
         self._secrets.write(_CHECKPOINT, note.encode())

@@ -28,9 +28,11 @@ from datetime import datetime
 from typing import TypeVar
 
 from jupyter_aisec.broker import audit
-from jupyter_aisec.broker.audit import BundleCheck, Examination, Finding, Logged
+from jupyter_aisec.broker.audit import BundleCheck, Examination, Logged
 from jupyter_aisec.broker.clock import wall_clock
+from jupyter_aisec.broker.digests import ColumnDigests
 from jupyter_aisec.broker.failpoints import failpoint
+from jupyter_aisec.broker.finding import Finding, by_place, tampered
 from jupyter_aisec.broker.outside import OutsideCopies
 from jupyter_aisec.broker.store import (
     BundleRow,
@@ -68,6 +70,7 @@ class Ledger:
         store: Store,
         signer: NoteSigner,
         outside: OutsideCopies,
+        digests: ColumnDigests,
         *,
         check_bundle: BundleCheck,
         clock: Callable[[], datetime] = wall_clock,
@@ -76,6 +79,7 @@ class Ledger:
         self._store = store
         self._signer = signer
         self._outside = outside
+        self._digests = digests
         self._check_bundle = check_bundle
         self._clock = clock
         self._lock = threading.RLock()
@@ -128,7 +132,7 @@ class Ledger:
         with self.reading():
             stored = self._store.snapshot()
             if stored != self._rows:
-                raise audit.tampered(audit.differences(self._rows, stored))
+                raise tampered(audit.differences(self._rows, stored))
 
     def audit(self) -> tuple[Finding, ...]:
         """Everything wrong with the database or the outside copies, signatures included."""
@@ -136,7 +140,9 @@ class Ledger:
             stored = self._store.snapshot()
             found = audit.differences(self._rows, stored)
             again = self._examine(stored, signatures=True)
-        return tuple(dict.fromkeys((*found, *again.findings)))
+        # What memory knows of the entries is exact: the digests would say it less well.
+        known = {one.table for one in found} & {"entries"}
+        return by_place((*found, *(one for one in again.findings if one.table not in known)))
 
     def bundle(self, seal_id: str) -> bytes | None:
         """The stored bundle of an artifact version, as it was checked or written."""
@@ -165,7 +171,7 @@ class Ledger:
                 entry=entry, body=body, earlier=self._entries, tree=tree, checkpoint=note
             )
             extra = rows(logged) if rows else ()
-            row = EntryRow.of(entry)
+            row = EntryRow.of(entry, self._digests)
             with self._store.transaction() as transaction:
                 if transaction.ledger_size() != entry.index:
                     raise TamperedError(
@@ -174,7 +180,7 @@ class Ledger:
                     )
                 found = {"sqlite_master": transaction.master()}
                 if changed := audit.differences(self._rows, found):
-                    raise audit.tampered(changed)
+                    raise tampered(changed)
                 transaction.insert([row, *extra])
                 transaction.replace_checkpoint(CheckpointRow(checkpoint.size, note))
                 failpoint("append.rows-written")
@@ -222,7 +228,7 @@ class Ledger:
         tables = self._store.snapshot()
         examined = self._examine(tables)
         if examined.state is None or examined.findings:
-            raise audit.tampered(examined.findings)
+            raise tampered(examined.findings)
         self._state = examined.state
         self._entries = list(examined.entries)
         self._note = examined.note
@@ -238,5 +244,6 @@ class Ledger:
             self._signer.verifier_key,
             self._outside.read(),
             self._check_bundle,
+            self._digests,
             signatures=signatures,
         )

@@ -14,14 +14,16 @@ from jupyter_aisec.broker.keystore import KeyStore
 from jupyter_aisec.errors import LedgerError
 from jupyter_aisec.files import read_if_there, write_private
 
-__all__ = ["OutsideCopies"]
+__all__ = ["OutsideCopies", "read_copy"]
+
+_FILE = "checkpoint"
 
 
 class OutsideCopies:
     """One copy in a file of the home, one in the key store."""
 
     def __init__(self, home: Path, key_store: KeyStore) -> None:
-        self._path = home / "checkpoint"
+        self._path = home / _FILE
         self._key_store = key_store
 
     def write(self, note: str) -> None:
@@ -49,8 +51,13 @@ class OutsideCopies:
 
     def read(self) -> dict[str, str | None]:
         """The copies as they are, unchecked, by the name of their place."""
-        content = read_if_there(self._path)
         return {
-            "home": None if content is None else content.decode(errors="replace"),
+            "home": read_copy(self._path.parent),
             "key store": self._key_store.remembered_checkpoint(),
         }
+
+
+def read_copy(home: Path) -> str | None:
+    """The copy in the file of a home, unchecked; None if there is none."""
+    content = read_if_there(home / _FILE)
+    return None if content is None else content.decode(errors="replace")

@@ -12,6 +12,7 @@ from jupyter_aisec.broker.alerts import alert_overstepped, raise_alert
 from jupyter_aisec.broker.bundles import check_bundle
 from jupyter_aisec.broker.clock import SteadyClock, wall_clock
 from jupyter_aisec.broker.config import Config
+from jupyter_aisec.broker.digests import ColumnDigests
 from jupyter_aisec.broker.keystore import BrokerKeys, KeyStore, open_key_store
 from jupyter_aisec.broker.ledger import Ledger
 from jupyter_aisec.broker.outside import OutsideCopies
@@ -126,12 +127,15 @@ def open_broker(
         key_store = open_key_store(home)
         keys = key_store.keys()
         steady = SteadyClock(home / CLOCK, clock)
-        store = Store(home / DATABASE)
+        signer = NoteSigner(keys.origin, keys.log)
+        digests = ColumnDigests(key_store.digest_key())
+        store = Store(home / DATABASE, signer.verifier_key, digests)
         try:
             ledger = Ledger(
                 store,
-                NoteSigner(keys.origin, keys.log),
+                signer,
                 OutsideCopies(home, key_store),
+                digests,
                 check_bundle=check_bundle,
                 clock=steady,
             )

@@ -10,7 +10,6 @@ counts as rows too, of its own table ``sqlite_master``: a commit that a trigger 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -27,12 +26,14 @@ from alembic.util import CommandError
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import StaticPool
 
+from jupyter_aisec.broker.digests import ColumnDigests
 from jupyter_aisec.errors import ConflictError, LedgerError, TamperedError
 from jupyter_aisec.ledger.entry import Entry
 
 __all__ = [
     "SCHEMA_VERSION",
     "TABLES",
+    "UNKEYED_VERSION",
     "BundleRow",
     "CheckpointRow",
     "EntryRow",
@@ -43,7 +44,7 @@ __all__ = [
     "Store",
     "Transaction",
     "WrappedKeyRow",
-    "column_digest",
+    "has_entries",
     "master_rows",
     "snapshot_of",
 ]
@@ -81,11 +82,7 @@ _bundles = sa.Table(
 
 
 class EntryRow(NamedTuple):
-    """``digests`` holds one SHA-256 for each column before it.
-
-    They decide nothing (the signed root does); they tell an auditor *which* column of which
-    row is not as it was written.
-    """
+    """An entry, and in ``digests`` what tells an auditor which column was changed."""
 
     idx: int
     at: str
@@ -95,16 +92,9 @@ class EntryRow(NamedTuple):
     digests: bytes
 
     @classmethod
-    def of(cls, entry: Entry) -> EntryRow:
-        values = (entry.at, entry.type, entry.salt, entry.body)
-        digests = b"".join(column_digest(entry.index, value) for value in values)
-        return cls(entry.index, *values, digests)
-
-
-def column_digest(idx: int, value: str | bytes) -> bytes:
-    """SHA-256 of a column's value at that place in the ledger."""
-    data = value.encode() if isinstance(value, str) else value
-    return hashlib.sha256(idx.to_bytes(8, "big") + data).digest()
+    def of(cls, entry: Entry, digests: ColumnDigests) -> EntryRow:
+        values = (entry.index, entry.at, entry.type, entry.salt, entry.body)
+        return cls(*values, digests.of(*values))
 
 
 class CheckpointRow(NamedTuple):
@@ -152,7 +142,8 @@ TABLES: Final[dict[str, tuple[type[Row] | type[SchemaRow] | type[MasterRow], int
     "alembic_version": (SchemaRow, 1),
     "sqlite_master": (MasterRow, 2),
 }
-SCHEMA_VERSION: Final = "0001"
+SCHEMA_VERSION: Final = "0002"
+UNKEYED_VERSION: Final = "0001"  # of homes made before column digests were keyed
 _ORDER = {table: row._fields[:width] for table, (row, width) in TABLES.items()}
 _SELECT = {
     table: f"SELECT {', '.join(row._fields)} FROM {table} ORDER BY {', '.join(_ORDER[table])}"  # noqa: S608 - constants
@@ -207,8 +198,12 @@ class HomeLock:
 class Store:
     """The database file of one broker home."""
 
-    def __init__(self, path: Path) -> None:
-        """Opens the file, or makes it (0600), and brings its tables up to date."""
+    def __init__(self, path: Path, log_key: str, digests: ColumnDigests) -> None:
+        """Opens the file, or makes it (0600), and brings its tables up to date.
+
+        ``log_key`` is the verifier key of the ledger checkpoints. Raises TamperedError where
+        tables of an earlier version are not what was logged.
+        """
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self._engine = sa.create_engine(
             f"sqlite:///{path}",
@@ -219,8 +214,12 @@ class Store:
         sa.event.listen(self._engine, "connect", _on_connect)
         sa.event.listen(self._engine, "begin", _on_begin)
         self._path = path
-        with _as_ledger_error(path), self._engine.begin() as connection:
-            migrate(connection)
+        try:
+            with _as_ledger_error(path), self._engine.begin() as connection:
+                migrate(connection, log_key=log_key, digests=digests)
+        except BaseException:
+            self.close()
+            raise
 
     def snapshot(self) -> Snapshot:
         """All rows of all tables at one moment, each table in the order of its key."""
@@ -253,13 +252,39 @@ def snapshot_of(path: Path) -> Snapshot:
             connection.close()
 
 
+def has_entries(path: Path) -> bool:
+    """Whether a database file has the ledger's table, and in it a row; read only."""
+    if not path.exists():
+        return False
+    with _as_ledger_error(path):
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            tables = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'entries'"
+            made = connection.execute(tables).fetchone()
+            return bool(made and connection.execute("SELECT 1 FROM entries LIMIT 1").fetchone())
+        finally:
+            connection.close()
+
+
 def _read_all(connection: Any) -> Snapshot:
     """By SQLite's own connection: for whole tables five times as fast as by SQLAlchemy."""
     connection.execute("BEGIN")
     try:
         return {table: connection.execute(_SELECT[table]).fetchall() for table in TABLES}
+    except sqlite3.OperationalError:
+        # Text that is not UTF-8: read again, slowly, so that it can be said where.
+        connection.text_factory = _text_or_bytes
+        return {table: connection.execute(_SELECT[table]).fetchall() for table in TABLES}
     finally:
+        connection.text_factory = str
         connection.execute("ROLLBACK")
+
+
+def _text_or_bytes(stored: bytes) -> str | bytes:
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return stored
 
 
 class Transaction:
@@ -326,13 +351,16 @@ def master_rows() -> tuple[tuple[Any, ...], ...]:
         engine.dispose()
 
 
-def migrate(connection: Connection) -> None:
-    """Brings the tables of an open database to this version's shape, by Alembic."""
+def migrate(connection: Connection, **known: object) -> None:
+    """Brings the tables of an open database to this version's shape, by Alembic.
+
+    ``known`` is what the migrations of rows ask for; empty tables ask for nothing.
+    """
     config = Config()
     config.set_main_option(
         "script_location", str(resources.files("jupyter_aisec.broker") / "migrations")
     )
-    config.attributes["connection"] = connection
+    config.attributes.update(known, connection=connection)
     command.upgrade(config, "head")
 
 

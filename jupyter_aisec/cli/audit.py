@@ -12,13 +12,18 @@ import typer
 
 from jupyter_aisec.cli.help import Commands
 from jupyter_aisec.cli.output import Json, as_json, emit, safe, table
+from jupyter_aisec.cli.trust import read_trust
 from jupyter_aisec.client import EntryView, PersonClient
-from jupyter_aisec.errors import TamperedError
+from jupyter_aisec.errors import TamperedError, UsageError
 
 __all__ = ["app"]
 
 app = typer.Typer(help="The ledger, for auditors.", cls=Commands, rich_markup_mode=None)
 _PAGE = 500
+_UNCHECKED = (
+    "the column `digests` of the table `entries`",
+    "the copy of the checkpoint in the key store",
+)
 
 
 @app.command()
@@ -27,18 +32,31 @@ def verify(
         Path | None,
         typer.Option(help="Check this broker's folder directly, running or not."),
     ] = None,
+    trust: Annotated[
+        Path | None,
+        typer.Option(help="With --home, for a copy without the broker's keys: its trust file."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Check every column of every row of the broker's database against the signed ledger."""
-    size, found = _audit_home(home) if home is not None else _audit_broker()
-    human = "\n".join(
-        safe(f"{one.table} row {one.row} column {one.column}: {one.what}") for one in found
+    if trust is not None and home is None:
+        raise UsageError(
+            "A trust file is for a folder: a broker that runs checks with its own keys.",
+            next="Name the folder too: `--home FOLDER`.",
+        )
+    size, found = _audit_broker() if home is None else (None, _audit_home(home, trust))
+    unchecked = () if trust is None else _UNCHECKED
+    lines = [f"{one.table} row {one.row} column {one.column}: {one.what}" for one in found]
+    if not found:
+        entries = "" if size is None else f"{size} ledger entries, and "
+        lines = [f"{entries}every row of every table is what was logged."]
+    lines += (
+        [f"Not checked without the broker's keys: {', '.join(unchecked)}."] if unchecked else []
     )
-    entries = "" if size is None else f"{size} ledger entries, and "
     emit(
-        {"ok": not found, "size": size, "findings": found},
+        {"ok": not found, "size": size, "findings": found, "unchecked": unchecked},
         json,
-        human or (f"{entries}every row of every table is what was logged."),
+        "\n".join(map(safe, lines)),
     )
     if found:
         more = f" (and {len(found) - 1} more places)" if len(found) > 1 else ""
@@ -94,10 +112,10 @@ def search(
     emit(found, json, table(("ENTRY", "AT", "TYPE", "SAYS"), rows))
 
 
-def _audit_home(home: Path) -> tuple[int | None, Sequence[Any]]:
+def _audit_home(home: Path, trust: Path | None) -> Sequence[Any]:
     from jupyter_aisec.broker import audit_home
 
-    return None, audit_home(home)
+    return audit_home(home, None if trust is None else read_trust(trust))
 
 
 def _audit_broker() -> tuple[int | None, Sequence[Any]]:

@@ -9,14 +9,22 @@ import msgspec
 import typer
 from rich.table import Table
 
-from jupyter_aisec.cli.output import Json, confirm, emit, fields, safe, say
+from jupyter_aisec.cli.output import Json, confirm, emit, fields, note, safe, say
 from jupyter_aisec.client import PersonClient, Unsent
+from jupyter_aisec.client.countersign import (
+    Alone,
+    labels_left,
+    left_alone,
+    missing,
+    read_unsent,
+    send,
+    signers,
+)
 from jupyter_aisec.client.countersign import countersign as sign
-from jupyter_aisec.client.countersign import labels_left, missing, read_unsent, send, signers
 from jupyter_aisec.errors import UsageError
-from jupyter_aisec.grants.statements import Enrolment
+from jupyter_aisec.grants.statements import Enrolment, Removal
 
-__all__ = ["Out", "countersign", "keep", "others_first", "send_or_keep"]
+__all__ = ["Out", "countersign", "keep", "only_admin", "others_first", "send_or_keep"]
 
 Out = Annotated[
     Path | None, typer.Option("--out", help="The file for whoever signs next, if somebody must.")
@@ -35,24 +43,32 @@ def countersign(
     if not json:
         say(_to_be_signed(unsent, before, labels_left(client, unsent)))
         say("\n".join(map(safe, (unsent.policy or "").splitlines())))
+    statement = unsent.statement
+    alone = left_alone(client, statement.removes) if isinstance(statement, Removal) else None
+    if alone is not None and not json:
+        note(only_admin(alone, "would be"))
     confirm("Sign this?", yes or json)
     unsent = sign(client, unsent)
+    signed_by = signers(client, unsent)  # whoever removes themselves can ask nothing afterwards
     left = missing(client, unsent)
     if left:
         keep(unsent, file, again=True)
     else:
         send(client, unsent)
-    statement = unsent.statement
+    human = f"Signed; {left} more must sign {file}." if left else "Signed and sent: it is in force."
+    if alone is not None and not left:
+        human += f"\n{only_admin(alone, 'is')}"
     emit(
         {
             "type": unsent.envelope.payload_type,
             "statement": statement,
-            "signed_by": signers(client, unsent),
+            "signed_by": signed_by,
             "sent": not left,
             "signatures_missing": left,
+            "only_admin": None if alone is None else alone.admin,
         },
         json,
-        f"Signed; {left} more must sign {file}." if left else "Signed and sent: it is in force.",
+        human,
     )
 
 
@@ -73,6 +89,17 @@ def others_first(what: str, left: int, file: Path, group: str) -> str:
     """That ``what`` is not so before ``left`` others signed ``file``, and how they do it."""
     others = "another admin" if left == 1 else f"{left} more admins"
     return f"{what} yet: {others} must sign {file} with\n\n  aisec {group} countersign {file}"
+
+
+def only_admin(alone: Alone, is_or_would_be: str) -> str:
+    """What follows where a removal leaves one admin."""
+    demanded = alone.admins_for_policy
+    policy = "" if demanded == 1 else f" Nobody can change the policy, which takes {demanded}."
+    return safe(
+        f"{alone.admin} {is_or_would_be} the only admin, who adds people and vouches for keys "
+        f"alone: until another person is admin, there is no two-party control.{policy} "
+        "Another one is added by `aisec person add NAME --role admin`."
+    )
 
 
 def keep(unsent: Unsent, file: Path, *, again: bool = False) -> None:

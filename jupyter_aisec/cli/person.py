@@ -7,11 +7,11 @@ from typing import Annotated, get_args
 
 import typer
 
-from jupyter_aisec.cli.countersign import Out, countersign, others_first, send_or_keep
+from jupyter_aisec.cli.countersign import Out, countersign, only_admin, others_first, send_or_keep
 from jupyter_aisec.cli.help import Commands
-from jupyter_aisec.cli.output import Json, confirm, emit, table
+from jupyter_aisec.cli.output import Json, confirm, emit, note, table
 from jupyter_aisec.client import PersonClient
-from jupyter_aisec.client.countersign import prepare_invitation, prepare_removal
+from jupyter_aisec.client.countersign import left_alone, prepare_invitation, prepare_removal
 from jupyter_aisec.errors import UsageError
 from jupyter_aisec.ledger.bodies import Role
 
@@ -71,14 +71,24 @@ def remove(
 
     To remove an admin, as many admins must sign as to add one.
     """
-    confirm(f"Remove {name}, whose name can never be given again?", yes)
     client = PersonClient()
+    alone = left_alone(client, name)
+    if alone is not None and not json:
+        note(only_admin(alone, "would be"))
+    confirm(f"Remove {name}, whose name can never be given again?", yes)
     file = out or Path(f"{name}.removal.json")
     left = send_or_keep(client, prepare_removal(client, name), file)
     human = f"{name} was removed."
     if left:
         human = others_first(f"{name} is not removed", left, file, "person")
-    data = {"person": name, "removed": not left, "signatures_missing": left}
+    elif alone is not None:
+        human += f"\n{only_admin(alone, 'is')}"
+    data = {
+        "person": name,
+        "removed": not left,
+        "signatures_missing": left,
+        "only_admin": None if alone is None else alone.admin,
+    }
     emit(data | {"file": str(file) if left else None}, json, human)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from jupyter_aisec.client.countersign import prepare_policy
 from jupyter_aisec.errors import UsageError
 from jupyter_aisec.grants.limits import describe_limits
 from jupyter_aisec.grants.policy import Policy, describe, parse_policy
+from jupyter_aisec.grants.policy_file import render_policy
 from jupyter_aisec.times import parse_duration
 
 __all__ = ["app", "read_policy_text"]
@@ -38,9 +40,17 @@ def check(
 def explain(
     artifacts: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]")] = None,
     for_: Annotated[str, typer.Option("--for", help="How long you would ask for.")] = "1h",
+    toml: Annotated[
+        bool, typer.Option("--toml", help="Print it as a policy file instead, to be edited.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Say in words what the policy in force means; with NAMEs, if you asked for these."""
+    if toml and (artifacts or json):
+        raise UsageError(
+            "A policy file is the whole policy, and TOML.",
+            next="Leave NAMEs and --json away: `aisec policy explain --toml`.",
+        )
     client = PersonClient()
     if artifacts:
         seconds = int(parse_duration(for_).total_seconds())
@@ -48,6 +58,10 @@ def explain(
         return
     view = client.policy()
     policy = Policy.from_dict(view.policy)
+    if toml:
+        sys.stdout.write(f"# Policy version {view.version}, as it is in force.\n")
+        sys.stdout.write(render_policy(policy))
+        return
     emit(view, json, f"Policy version {view.version}.\n\n{_explained(policy)}")
 
 
@@ -85,7 +99,8 @@ def read_policy_text(file: Path) -> str:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise UsageError(
             f"{file} cannot be read: {why}.",
-            next="Name a policy file (TOML).",
+            next="Name a policy file (TOML). The one in force as a file: "
+            "`aisec policy explain --toml > FILE`.",
             code="policy-unreadable",
         ) from error
 

@@ -50,6 +50,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
     """What runs, and how to take part."""
 
     broker: str
+    keys: str  # where the broker keeps its wrapping keys, in words
     researcher_home: str
     approver_home: str
     trust: str
@@ -72,7 +73,8 @@ def quickstart(
     with stop_on_signals():
         _make_keys(homes)
         _make_broker(folder, homes)
-        with _broker(folder, listen) as url:
+        with _broker(folder, listen) as ready:
+            url = ready["url"]
             for name, one in homes.items():
                 PersonClient(url, one).login(name)
             _seal_samples(PersonClient(url, homes[RESEARCHER]))
@@ -80,6 +82,7 @@ def quickstart(
             trust.write_bytes(Path(homes[RESEARCHER].folder / "trust.json").read_bytes())
             started = Started(
                 broker=url,
+                keys=ready["keys"],
                 researcher_home=str(homes[RESEARCHER].folder),
                 approver_home=str(homes[APPROVER].folder),
                 trust=str(trust),
@@ -102,6 +105,7 @@ def _say(started: Started) -> str:
     return (
         f"{started.warning}\n\n"
         f"The broker runs at {started.broker}; there are {' and '.join(started.artifacts)}.\n"
+        f"Its wrapping keys are in {started.keys}.\n"
         "When the notebook asks, approve as the other account in another terminal:\n\n"
         f"  {shlex.join(command)} grant approve\n"
     )
@@ -145,8 +149,8 @@ def _make_broker(folder: Path, homes: Mapping[str, Home]) -> None:
 
 
 @contextmanager
-def _broker(folder: Path, listen: str) -> Iterator[str]:
-    """The broker as a child of ours; yields its URL once it answers."""
+def _broker(folder: Path, listen: str) -> Iterator[Mapping[str, str]]:
+    """The broker as a child of ours; yields what it says of itself once it answers."""
     arguments = [*_AISEC, "broker", "start", "--json"]
     arguments += ["--home", str(folder / "broker"), "--listen", listen]
     log = folder / "broker.log"
@@ -160,7 +164,7 @@ def _broker(folder: Path, listen: str) -> Iterator[str]:
             raise BrokerUnreachableError(
                 "The broker did not start.", next=f"Read why in {log}.", code="broker-not-started"
             )
-        yield ready["url"]
+        yield ready
 
 
 # -- sample artifacts

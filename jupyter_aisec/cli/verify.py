@@ -15,10 +15,10 @@ import msgspec
 import typer
 
 from jupyter_aisec.cli.output import Json, emit, safe
+from jupyter_aisec.cli.trust import read_trust
 from jupyter_aisec.client import ListedView, PersonClient
 from jupyter_aisec.errors import AisecError, NotFoundError, UsageError
 from jupyter_aisec.ids import is_id
-from jupyter_aisec.ledger.trust import Trust, parse_trust
 from jupyter_aisec.people.canonical import parse_canonical
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.sealed.manifest import BUNDLE_FILE, MANIFEST_FILE, SIGNATURE_FILE, read_manifest
@@ -52,7 +52,7 @@ def verify(
     from jupyter_aisec.provenance.evidence import Given
     from jupyter_aisec.provenance.verify import examine
 
-    pinned = _read_trust(trust)
+    pinned = read_trust(trust)
     place, named = _find(what, version)
     folder = UrlFolder(place)
     bundle = _content(folder, BUNDLE_FILE, what)
@@ -94,17 +94,6 @@ class _Named(msgspec.Struct, frozen=True):
     artifact: str
     version: int
     seal_id: str
-
-
-def _read_trust(file: Path) -> Trust:
-    try:
-        return parse_trust(file.read_bytes())
-    except OSError as error:
-        raise UsageError(
-            f"The trust file {file} cannot be read: {error.strerror}.",
-            next="Get one from an admin, who writes it with `aisec broker trust > FILE`.",
-            code="trust-unreadable",
-        ) from error
 
 
 def _write(file: Path, content: bytes) -> None:

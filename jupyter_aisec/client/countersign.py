@@ -39,9 +39,11 @@ if TYPE_CHECKING:
     from jupyter_aisec.client.person import PersonClient
 
 __all__ = [
+    "Alone",
     "Unsent",
     "countersign",
     "labels_left",
+    "left_alone",
     "may_sign",
     "missing",
     "new_token",
@@ -263,6 +265,33 @@ def _is_anothers_admin(client: PersonClient, removal: Removal) -> bool:
     """Whether an admin is removed who ever had a key, and not by their own signature."""
     return removal.person != removal.removes and any(
         one.name == removal.removes and "admin" in one.roles and one.keys for one in client.people()
+    )
+
+
+class Alone(msgspec.Struct, frozen=True, kw_only=True):
+    """The only admin that a removal would leave, and how many a change of policy takes."""
+
+    admin: str
+    admins_for_policy: int
+
+
+def left_alone(client: PersonClient, name: str) -> Alone | None:
+    """Who would be the only admin if ``name`` went, where there is another one now.
+
+    Counted are human beings who ever enrolled a key, as the broker counts them.
+    """
+    policy = client.policy().policy
+    humans = {account: group[0] for group in policy.get("same_person", ()) for account in group}
+    admins = [
+        one.name
+        for one in client.people()
+        if "admin" in one.roles and one.keys and one.removed is None
+    ]
+    left = {humans.get(one, one): one for one in admins if one != name}
+    if name not in admins or len(left) != 1 or humans.get(name, name) in left:
+        return None
+    return Alone(
+        admin=next(iter(left.values())), admins_for_policy=int(policy["admins_for_policy"])
     )
 
 

@@ -105,6 +105,12 @@ def _number(key: str, value: object, text: str) -> int:
     return value
 
 
+def format_size(size: int) -> str:
+    """Bytes as a policy file says them: the inverse of what is read, in the largest whole unit."""
+    unit = max((unit for unit in _UNITS if size % _UNITS[unit] == 0), key=_UNITS.__getitem__)
+    return f"{size // _UNITS[unit]}{unit}"
+
+
 def _line(text: str, key: str) -> str:
     """``"Line 7: "`` where ``key`` of the limits is set, or else where the limits begin."""
     inside, begins = False, ""

@@ -74,7 +74,7 @@ _FILE_DEFAULTS: dict[str, Any] = {
     "sealers": [f"role:{role}" for role in get_args(Role)],
     "version_sealers": list(VERSION_SEALERS),
 }
-_DURATIONS = ("pending_for", "begin_within", "longest", "break_glass")
+DURATIONS = ("pending_for", "begin_within", "longest", "break_glass")
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -307,7 +307,7 @@ def _check_known(
 
 
 def _convert_durations(table: dict[str, Any], text: str, number: int | None, who: str) -> None:
-    for key in _DURATIONS:
+    for key in DURATIONS:
         if key not in table:
             continue
         try:

@@ -57,6 +57,17 @@ class TestKeyStore:
         with pytest.raises(KeyStoreError, match=name):
             use()
 
+    def test_the_key_of_the_digests_is_the_homes_own_and_stays(
+        self, tmp_path: Path, store: EmbeddedKeyStore
+    ) -> None:
+        key = store.digest_key()
+        assert len(key) == 32
+        assert key == open_key_store(tmp_path / "home").digest_key()
+        assert key != (tmp_path / "home" / "keys" / "wrapping").read_bytes()
+        other = open_key_store(tmp_path / "other")
+        other.create("test.example/other")
+        assert key != other.digest_key()
+
     def test_a_wrapped_key_unwraps_at_its_place_only(self, store: EmbeddedKeyStore) -> None:
         wrapped = store.wrap(b"k" * 32, "seal_A", "key_A")
         assert wrapped != store.wrap(b"k" * 32, "seal_A", "key_A")

@@ -310,6 +310,15 @@ def test_policy_is_explained_and_checked(aisec: Aisec, tmp_path: Path) -> None:
     assert aisec("researcher", "policy", "check", file).code == 1
 
 
+def test_the_policy_in_force_is_a_file_to_edit(aisec: Aisec, tmp_path: Path) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text(aisec("approver", "policy", "explain", "--toml").out)
+    checked = aisec("approver", "policy", "check", file, "--json")
+    assert checked.json == aisec("approver", "policy", "explain", "--json").json["policy"]
+    for more in ("--json", "dataset/x"):
+        assert aisec("approver", "policy", "explain", "--toml", more).code == 2
+
+
 def test_a_policy_is_applied_by_two_admins(aisec: Aisec, tmp_path: Path) -> None:
     before = aisec("researcher", "policy", "explain", "--json").json["version"]
     file = tmp_path / "policy.toml"

@@ -19,6 +19,7 @@ from jupyter_aisec.cli.quickstart import Started, quickstart
 from jupyter_aisec.client import Home, PersonClient
 from jupyter_aisec.errors import BrokerUnreachableError, NotFoundError, UsageError
 from tests.conftest import AISEC
+from tests.walk.demo import introduction
 
 
 @contextmanager
@@ -47,6 +48,12 @@ def test_it_starts_stops_and_goes_on_where_it_was(tmp_path: Path) -> None:
     for _ in range(2):
         with running(tmp_path / "demo") as started:
             assert "not two-party control" in started["warning"]
+            kept = tmp_path / "demo" / "broker" / "keys"  # tests have no keyring
+            assert started["keys"] == f"files that only this account may read, in {kept}"
+            assert (kept / "wrapping").stat().st_mode & 0o777 == 0o600
+            told = " ".join(introduction(started))  # by `make demo`
+            assert started["warning"] in told
+            assert started["keys"] in told
             researcher = PersonClient(started["broker"], Home(started["researcher_home"]))
             approver = PersonClient(started["broker"], Home(started["approver_home"]))
             assert set(researcher.whoami().roles) == {"admin", "researcher"}
@@ -81,6 +88,7 @@ class Fake:
 def started(tmp_path: Path) -> Started:
     return Started(
         broker="http://b",
+        keys="the keyring",
         researcher_home=str(tmp_path / "researcher"),
         approver_home=str(tmp_path / "approver"),
         trust="t",
@@ -110,6 +118,7 @@ def test_the_lab_opens_a_copy_of_the_notebook_as_the_researcher(
 def test_what_to_do_next_is_said(started: Started) -> None:
     said = module._say(started)
     assert "not two-party control" in said
+    assert "wrapping keys are in the keyring." in said
     command = said.splitlines()[-1].split()
     assert command[:2] == ["AISEC_BROKER=http://b", f"AISEC_HOME={started.approver_home}"]
     assert command[3:] == ["grant", "approve"]

@@ -101,8 +101,8 @@ def test_settings_malformed(
 
 def test_policy_file_missing(row: Row, approving: Person, tmp_path: Path) -> None:
     policy = tmp_path / "policy.toml"
-    approving.meets(row, "policy", "check", str(policy))
-    policy.write_text(DEFAULT_POLICY_TEXT)
+    met = approving.meets(row, "policy", "check", str(policy))
+    met.follow(approving, FILE=str(policy))
     ok(approving.run("policy", "check", str(policy)))
 
 
@@ -144,7 +144,9 @@ def test_last_admin(row: Row, own_broker: RunningBroker, at_terminal: AtTerminal
     ok(person.run("login"))
     other = at_terminal(own_broker, "approver")
     ok(other.run("login"))
-    ok(other.run("person", "remove", "approver", "--yes"))
+    left = ok(other.run("person", "remove", "approver", "--yes"))
+    assert "researcher would be the only admin" in left.stderr
+    assert "researcher is the only admin" in left.stdout
     leave = ("person", "remove", "researcher", "--yes")
     met = person.meets(row, *leave)
     token = met.follow(person, NAME="next").partition("--token ")[2].split()[0]

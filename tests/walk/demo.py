@@ -10,6 +10,7 @@ import json
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.walk.walk import NOTEBOOKS, Walk, damaged
@@ -36,13 +37,19 @@ class Story:
         self._since = now
 
 
+def introduction(ready: Mapping[str, str]) -> tuple[str, str]:
+    """What `aisec quickstart` said of itself."""
+    return ready["warning"], f"The broker's wrapping keys are in {ready['keys']}."
+
+
 def main() -> int:
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(mode=0o700)
     story = Story()
     story.step("A broker, two accounts, sealed samples")
     with Walk(FOLDER) as walk:
-        story.tell("Two accounts under one login: a demo, not two-party control.")
+        for line in introduction(walk.ready):
+            story.tell(line)
         walk.trust.write_text(walk.aisec("broker", "trust", person="researcher").expect().out)
 
         story.step("New versions of both inputs, each with something random to look for later")
