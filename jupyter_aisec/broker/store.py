@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shlex
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -180,7 +181,8 @@ class HomeLock:
         except (FileNotFoundError, NotADirectoryError):
             raise LedgerError(
                 f"There is no broker in {home}.",
-                next=f"Make one: `aisec broker init --home {home} --admin NAME=FILE`.",
+                next=f"Make one: `aisec broker init --home {shlex.quote(str(home))} "
+                "--admin NAME=FILE`.",
                 code="genesis-missing",
             ) from None
         try:

@@ -89,7 +89,10 @@ def read_policy_text(file: Path) -> str:
 
 
 def _explained(policy: Policy) -> str:
-    lines = [f"Mode {policy.mode}: " + _MODES[policy.mode]]
+    lines = [
+        f"Mode {policy.mode}: " + _MODES[policy.mode],
+        f"New artifacts: may seal: {' '.join(policy.sealers) or 'nobody'}",
+    ]
     for rule in policy.rule:
         covered = " ".join((*rule.artifacts, *(f"label:{label}" for label in rule.labels)))
         lines.append(f"{covered}: {describe(rule)}")

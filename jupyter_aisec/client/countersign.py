@@ -176,10 +176,17 @@ def countersign(client: PersonClient, unsent: Unsent) -> Unsent:
     if any(one.keyid == key.public.key_id for one in unsent.envelope.signatures):
         raise ConflictError(
             "You signed this already.",
-            next="Give the file to another admin, or to whoever has an enrolled key.",
+            next="Give the file to another admin, or to whoever has an enrolled key: "
+            f"`aisec {_group(unsent)} countersign FILE`.",
             code="signed-already",
         )
     return msgspec.structs.replace(unsent, envelope=sign_again(unsent.envelope, key))
+
+
+def _group(unsent: Unsent) -> str:
+    """The noun of the command line under which such a file is signed."""
+    groups = {Enrolment.payload_type: "key", PolicyChange.payload_type: "policy"}
+    return groups.get(unsent.envelope.payload_type, "person")
 
 
 def missing(client: PersonClient, unsent: Unsent) -> int:

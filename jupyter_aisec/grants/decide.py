@@ -135,7 +135,7 @@ def _denied(case: _Case) -> Refusal | None:
     return Refusal(
         code="denied-by-policy",
         what=f"Rule {denying.name!r} denies this to everybody.",
-        next="Ask for less, or ask an admin to change the policy.",
+        next="Ask for less, or ask an admin to change the policy: `aisec policy explain` shows it.",
     )
 
 
@@ -147,7 +147,8 @@ def _not_allowed(case: _Case) -> Refusal | None:
             return Refusal(
                 code="requester-not-allowed",
                 what=f"Rule {rule.name!r} does not let {person} ask.",
-                next="Ask an admin: the rule names who may, or ask for fewer artifacts.",
+                next="Ask whoever may, or for fewer artifacts: `aisec policy explain` shows what "
+                "each rule says.",
             )
     return None
 

@@ -88,7 +88,8 @@ class Directory:
         if name in self._people:
             raise ConflictError(
                 f"There is, or was, a person {name[:80]!r}.",
-                next="Choose another name: names are never given twice.",
+                next="Names are never given twice; choose another: "
+                "`aisec person add NAME --role ROLE`.",
                 code="person-exists",
             )
         return self._with(Person(name=name, roles=roles, added=at_index))

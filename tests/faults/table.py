@@ -15,7 +15,11 @@ _HOLE = re.compile(r"\{([A-Z_]+)\}")
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One fault. ``next`` is the advice as it is printed, with ``{GRANT}`` and the like
-    where the error puts what it speaks of; ``logged`` says that the ledger keeps the attempt."""
+    where the error puts what it speaks of; ``logged`` says that the ledger keeps the attempt.
+
+    ``by_hand`` says that no command helps: a person has to correct a word or a file, or to ask
+    somebody, and the test does in code what they would do.
+    """
 
     id: str
     group: str
@@ -25,6 +29,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     next: str
     exit: int = 1
     logged: bool = False
+    by_hand: bool = False
 
     def match(self, printed: str) -> dict[str, str]:
         """What stands in the holes of the advice; fails unless it was printed literally."""

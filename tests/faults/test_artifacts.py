@@ -67,6 +67,16 @@ def test_pickle(row: Row, researching: Person) -> None:
     ok(researching.run("artifact", "seal", sealed, "weights/converted"))
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "safetensors"])
+def test_source_malformed(row: Row, researching: Person, tmp_path: Path, suffix: str) -> None:
+    source, name = tmp_path / f"rows.{suffix}", f"dataset/from-{suffix}"
+    source.write_text("x,y\n1,2\n3,4\n")
+    met = researching.meets(row, "artifact", "seal", str(source), name)
+    assert f"rows.{suffix} is not a" in met.what
+    met.follow(researching, SRC=str(source.rename(tmp_path / "rows.csv")), NAME=name)
+    ok(researching.run("artifact", "show", name))
+
+
 def test_disk_full_while_sealing(row: Row, researching: Person, tmp_path: Path) -> None:
     """No file of the command grows beyond 64 KiB: as on a full disk."""
     (tmp_path / "source").write_bytes(os.urandom(1024**2))
