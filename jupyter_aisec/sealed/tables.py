@@ -42,7 +42,7 @@ def load_table(
     try:
         tables = [_read(artifact, name, columns) for name in names]
         table = arrow.concat_tables(tables, promote_options="default")
-    except arrow.ArrowException as error:
+    except (arrow.ArrowException, OSError) as error:  # a footer of nonsense is an OSError there
         raise MalformedError(
             f"A table of {artifact.manifest.artifact} cannot be read: {error}.",
             next="Check the file that was sealed, and seal it again: "
