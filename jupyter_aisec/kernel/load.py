@@ -99,10 +99,12 @@ def open_file(face: Face, path: str, *, wait: bool = True) -> BinaryIO:
 def open_artifact(face: Face, artifact: str, *, wait: bool = True) -> OpenArtifact:
     """The newest version, to be read lazily; asked for again it is the same until its end.
 
-    So that ``aisec://`` paths do not release keys for every file that is read.
+    So that ``aisec://`` paths do not release keys for every file that is read. Raises
+    RefusedError (``lease-lost``) while its grant opens nothing more.
     """
     for opened in face.session.opened:
         if opened.artifact == artifact and opened.content is not None:
+            face.session.check_open(opened.grant)
             return opened.content
     content, opened = _open(face, artifact, version=None, wait=wait)
     opened.content = content

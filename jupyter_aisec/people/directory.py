@@ -105,8 +105,8 @@ class Directory:
         key.raw()  # people sign with Ed25519
         if key.key_id in self._owners:
             raise ConflictError(
-                "This key is, or was, enrolled.",
-                next="A new home makes a new key: "
+                "This key is enrolled already, or was.",
+                next="If it is valid there is nothing to do; a new home makes a new key: "
                 "`export AISEC_HOME=FOLDER; aisec key enroll --as NAME --out FILE`.",
                 code="key-enrolled",
             )

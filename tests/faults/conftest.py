@@ -31,7 +31,8 @@ def row(request: pytest.FixtureRequest) -> Iterator[Row]:
     Fails where the fault was not met, or a command that was printed not run as it was printed.
     """
     JOURNAL.begin()
-    row = ROWS[request.node.originalname.removeprefix("test_").replace("_", "-")]
+    named = request.node.originalname.removeprefix("test_").replace("_", "-")
+    row = ROWS[getattr(request, "param", named)]
     yield row
     assert JOURNAL.met, "the fault was not met"
     assert JOURNAL.not_followed() == set(), "printed, and not run as printed"

@@ -32,7 +32,7 @@ from tests.faults.table import Row
 
 Process = subprocess.CompletedProcess[str]
 _SHELL = {"&&", "||", "|", ">", "<", "&"}
-_PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 JOURNAL = Journal()
@@ -51,7 +51,7 @@ class Person:
         self.broker = broker
         self.name = name
         self.folder = folder
-        self.environment = {**broker.environment(name), "PATH": _PATH, **environment}
+        self.environment = {**broker.environment(name), "PATH": PATH, **environment}
 
     def run(self, *arguments: str) -> Process:
         """The ``aisec`` command in this process."""
@@ -203,6 +203,14 @@ class Notebook:
         assert code.strip() == f"({row.code})", printed
         assert {name for name in set(self.shell.user_ns) - before if name[0] != "_"} == set()
         return Met(row, advice.removeprefix("→ "))
+
+    def ask(self, request: str) -> str:
+        """Runs a cell that asks for a grant; its id."""
+        return grant_in(self.cell(request))
+
+    def holds(self, name: str, value: bytes) -> None:
+        """Fails unless the variable has these bytes."""
+        assert bytes(self.shell.user_ns[name]) == value
 
     def follow(self, met: Met, by: Person | None = None, **filled: str) -> None:
         """Cells are run here, commands in a terminal: this person's, or another's."""

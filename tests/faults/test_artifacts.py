@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from jupyter_aisec.sealed.manifest import MAX_FILES
 from tests.conftest import RunningBroker
 from tests.faults.person import Person, files, ok
 from tests.faults.table import Row
@@ -65,6 +66,24 @@ def test_pickle(row: Row, researching: Person) -> None:
     met.follow(researching)
     sealed = f"{met.holes['STEM']}.safetensors"
     ok(researching.run("artifact", "seal", sealed, "weights/converted"))
+
+
+def test_source_empty(row: Row, researching: Person, tmp_path: Path) -> None:
+    seal = ("artifact", "seal", str(tmp_path / "rows"), "dataset/from-empty")
+    (tmp_path / "rows").mkdir()
+    researching.meets(row, *seal)
+    (tmp_path / "rows" / "a.txt").write_text("a")
+    ok(researching.run(*seal))
+
+
+def test_source_of_many_files(row: Row, researching: Person, tmp_path: Path) -> None:
+    folder, packed = tmp_path / "rows", tmp_path / "rows.tar"
+    folder.mkdir()
+    for number in range(MAX_FILES + 1):
+        (folder / f"{number}.txt").touch()
+    met = researching.meets(row, "artifact", "seal", str(folder), "dataset/many")
+    met.follow(researching, FILE=str(packed), SRC=str(folder))
+    ok(researching.run("artifact", "seal", str(packed), "dataset/many"))
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "safetensors"])

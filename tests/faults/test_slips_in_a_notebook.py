@@ -84,6 +84,36 @@ def test_model_missing(row: Row, notebook: Notebook, approving: Person, tmp_path
     notebook.cell("assert model.bias.item() == 1")
 
 
+@pytest.fixture
+def weights(notebook: Notebook, approving: Person, request: pytest.FixtureRequest) -> str:
+    """Weights of one linear layer that this notebook may open."""
+    name = f"weights/{request.node.originalname.replace('_', '-')}"
+    content = safetensors.torch.save({"weight": torch.ones(1, 2), "bias": torch.ones(1)})
+    notebook.person.broker.client("researcher").seal(name, {"model.safetensors": content})
+    ask = notebook.cell(f"%grant request {name} --for 1h --reason fault")
+    ok(approving.run("grant", "approve", grant_in(ask), "--yes"))
+    return name
+
+
+def check_model(row: Row, notebook: Notebook, weights: str, model: str) -> None:
+    notebook.cell(f"import torch; model = {model}")
+    load = f"%load_secure {weights} as state --into model"
+    met = notebook.opens_nothing(row, load)
+    notebook.follow(met, VAR="alone")
+    notebook.cell("assert alone['bias'].item() == 1")
+    notebook.cell("model = torch.nn.Linear(2, 1)")
+    notebook.cell(load)
+    notebook.cell("assert model.bias.item() == 1")
+
+
+def test_model_unfit(row: Row, notebook: Notebook, weights: str) -> None:
+    check_model(row, notebook, weights, "torch.nn.Linear(3, 1)")
+
+
+def test_model_not_one(row: Row, notebook: Notebook, weights: str) -> None:
+    check_model(row, notebook, weights, "[]")
+
+
 def test_value_unsupported(row: Row, opened: Notebook) -> None:
     opened.cell("result = object()")
     opened.meets(row, "%save_secure result as results/value-unsupported")

@@ -38,7 +38,7 @@ def test_a_row_advises_commands_or_says_that_a_person_does_it_by_hand() -> None:
     assert {row.id for row in rows() if bool(commands(row.next)) == row.by_hand} == set()
 
 
-COMMAND = re.compile(r"(?:aisec|chmod|export|python|unset) |%[a-z{]|--[a-z]+ ")
+COMMAND = re.compile(r"(?:aisec|chmod|export|python|tar|unset) |%[a-z{]|--[a-z]+ ")
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row.id)
@@ -99,7 +99,7 @@ def test_every_row_has_one_test() -> None:
         if isinstance(node, ast.FunctionDef)
         and node.name.startswith("test_")
         and "row" in {one.arg for one in node.args.args}
-        and file.name != Path(__file__).name
+        and file.name not in (Path(__file__).name, "test_in_a_secure_kernel.py")
     )
     assert tests == Counter(row.id for row in rows())
 
