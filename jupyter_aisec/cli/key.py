@@ -16,6 +16,7 @@ from jupyter_aisec.cli.session import say_where_keys_are
 from jupyter_aisec.client import Home, PersonClient
 from jupyter_aisec.client.countersign import prepare_enrolment
 from jupyter_aisec.errors import ConflictError, IdentityError, NotFoundError, UsageError
+from jupyter_aisec.grants.names import check_person
 from jupyter_aisec.people.keys import SigningKey
 
 __all__ = ["app"]
@@ -41,10 +42,14 @@ def enroll(
     Needs no broker: the public key can go to whoever makes one (`aisec broker init --admin`).
     With --out it becomes a further key of yours: an older one, or two admins, sign the file.
     """
+    if name is not None:
+        check_person(name)
     home = Home()
     if not home.has_key():
         home.keep_key(SigningKey.generate())
         say_where_keys_are(home)
+    if out is not None:
+        _refuse_enrolled(PersonClient(home=home))
     if name:
         home.keep_account(msgspec.structs.replace(home.account(), person=name))
     public = home.key().public
@@ -60,7 +65,6 @@ def enroll(
     human = f"{public.key_id}\n{pem.rstrip()}"
     if out is not None:
         client = PersonClient(home=home)
-        _refuse_enrolled(client)
         keep(prepare_enrolment(client, client.person), out)
         human += (
             f"\n\nIn a home whose key is enrolled, sign {out} with\n\n"

@@ -13,6 +13,7 @@ from jupyter_aisec.cli.output import Json, confirm, emit, table
 from jupyter_aisec.client import PersonClient
 from jupyter_aisec.client.countersign import prepare_invitation, prepare_removal
 from jupyter_aisec.errors import UsageError
+from jupyter_aisec.grants.names import check_person
 from jupyter_aisec.ledger.bodies import Role
 
 __all__ = ["app", "as_role"]
@@ -71,6 +72,7 @@ def remove(
 
     To remove an admin, as many admins must sign as to add one.
     """
+    check_person(name)
     confirm(f"Remove {name}, whose name can never be given again?", yes)
     client = PersonClient()
     file = out or Path(f"{name}.removal.json")

@@ -14,6 +14,7 @@ from jupyter_aisec.cli.output import Json, confirm, emit, safe, say
 from jupyter_aisec.client import PersonClient
 from jupyter_aisec.client.countersign import prepare_policy
 from jupyter_aisec.errors import UsageError
+from jupyter_aisec.grants.names import split_reference
 from jupyter_aisec.grants.policy import Policy, describe, parse_policy
 from jupyter_aisec.times import parse_duration
 
@@ -40,6 +41,8 @@ def explain(
 ) -> None:
     """Say in words what the policy in force means; with NAMEs, if you asked for these."""
     client = PersonClient()
+    for name in artifacts or ():
+        split_reference(name)
     if artifacts:
         seconds = int(parse_duration(for_).total_seconds())
         show_explained(client.explain(artifacts, seconds), json)

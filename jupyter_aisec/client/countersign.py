@@ -116,6 +116,8 @@ def prepare_invitation(
 
 
 def prepare_removal(client: PersonClient, name: str) -> Unsent:
+    """The removal of a person; raises MalformedError for what cannot be one's name."""
+    check_person(name)
     return Unsent(envelope=client.sign(client.statement(Removal, removes=name)))
 
 

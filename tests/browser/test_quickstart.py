@@ -51,7 +51,7 @@ def test_the_quickstart_walks_by_hand(page: Page, walk: Walk, tmp_path: Path) ->
     opened_by_the_lab(page, tmp_path / "runtime")
     expect(page).to_have_url(re.compile(r"/lab/tree/quickstart\.ipynb"))
     expect(page.locator("#jp-main-statusbar")).to_contain_text("Python 3 (secure) | Idle")
-    give_back = page.locator(".jp-CodeCell").last
+    give_back = page.locator(".jp-CodeCell", has_text="%grant return")
     give_back.locator(".jp-InputPrompt").click()
     choose(page, "Run", "Run All Above Selected Cell")
 

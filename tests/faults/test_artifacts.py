@@ -68,6 +68,13 @@ def test_pickle(row: Row, researching: Person) -> None:
     ok(researching.run("artifact", "seal", sealed, "weights/converted"))
 
 
+def test_path_too_long(row: Row, researching: Person, tmp_path: Path) -> None:
+    source = tmp_path / "rows.csv"
+    source.write_text("x,y\n" * 1000)
+    researching.meets(row, "artifact", "seal", source.read_text(), "dataset/path-too-long")
+    ok(researching.run("artifact", "seal", str(source), "dataset/path-too-long"))
+
+
 def test_source_empty(row: Row, researching: Person, tmp_path: Path) -> None:
     seal = ("artifact", "seal", str(tmp_path / "rows"), "dataset/from-empty")
     (tmp_path / "rows").mkdir()

@@ -52,6 +52,15 @@ def test_a_lost_key_is_replaced_with_an_older_one(
     assert whoami(person) == "lisa"
 
 
+def test_home_of_another(row: Row, broker: RunningBroker, researching: Person) -> None:
+    met = researching.meets(row, "login", "--as", "approver")
+    theirs, own = met.commands(FOLDER=str(broker.folder / "approver"))
+    researching.type(own)
+    assert whoami(researching) == "researcher"
+    researching.type(theirs)
+    assert whoami(researching) == "approver"
+
+
 def test_key_not_made(row: Row, broker: RunningBroker, at_terminal: AtTerminal) -> None:
     token = broker.add("kim", "researcher")
     person = at_terminal(broker, "kim")
