@@ -10,6 +10,7 @@ import msgspec
 from tests.conftest import RunningBroker
 from tests.faults.person import Met, Person, grant_in, ok
 from tests.faults.table import Row
+from tests.faults.test_at_the_log_in import invited
 
 
 def test_approval_widens(row: Row, approving: Person, grant: str, artifact: str) -> None:
@@ -24,11 +25,14 @@ def test_extended_by_another(
     row: Row,
     broker: RunningBroker,
     at_terminal: Callable[[RunningBroker, str], Person],
+    approving: Person,
     grant: str,
     artifact: str,
 ) -> None:
+    """By an approver, who sees it, and may ask too."""
     other = at_terminal(broker, "xenia")
-    ok(other.run("login", "--token", broker.add("xenia", "researcher")))
+    add = "aisec person add xenia --role researcher --role approver"
+    ok(other.run("login", "--token", invited(approving, add)))
     met = other.meets(row, "grant", "extend", grant, "--for", "1h", "--reason", "more")
     assert met.holes["NAMES"] == artifact
     assert grant_in(met.follow(other, TEXT="for myself")) != grant
