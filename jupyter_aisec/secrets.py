@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -149,8 +150,8 @@ class FileSecrets:
                 if mode & 0o077:
                     raise KeyStoreError(
                         f"The secret {path} can be read by other accounts (mode {mode:04o}).",
-                        next=f"Close it: `chmod 600 {path}`. If somebody may have read it, "
-                        "an admin revokes the key.",
+                        next=f"Close it: `chmod 600 {shlex.quote(str(path))}`. If somebody may "
+                        "have read it, an admin revokes the key.",
                         code="secret-readable",
                     )
                 return file.read()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -75,7 +76,8 @@ def _read(path: Path) -> datetime | None:
     except (AisecError, ValueError) as error:
         raise TamperedError(
             f"{path} does not say until when the broker ran.",
-            next=f"If this machine's clock is right, an admin removes it: `rm {path}`.",
+            next="If this machine's clock is right, an admin removes it: "
+            f"`rm {shlex.quote(str(path))}`.",
         ) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def create(
         if exists(home):
             raise ConflictError(
                 f"There is a broker in {home} already.",
-                next="Start it with `aisec broker start`, or make another: `--home FOLDER`.",
+                next=f"Start it, `aisec broker start --home {shlex.quote(str(home))}`, or make "
+                "another: `--home FOLDER`.",
                 code="genesis-exists",
             )
         policy = parse_policy(policy_text)

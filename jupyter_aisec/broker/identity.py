@@ -117,7 +117,7 @@ def require_role(who: SignedIn, *roles: Role) -> None:
     if not set(roles) & set(who.roles):
         raise RefusedError(
             f"This needs the role {' or '.join(roles)}.",
-            next="Ask an admin.",
+            next="Ask whoever has it: `aisec person list` shows who.",
             code="role-missing",
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -160,6 +161,6 @@ def genesis_missing(home: Path) -> LedgerError:
     """What to say about a home in which no broker was made."""
     return LedgerError(
         f"There is no broker in {home}.",
-        next=f"Make one: `aisec broker init --home {home} --admin NAME=FILE`.",
+        next=f"Make one: `aisec broker init --home {shlex.quote(str(home))} --admin NAME=FILE`.",
         code="genesis-missing",
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -171,7 +172,8 @@ class HomeLock:
         except (FileNotFoundError, NotADirectoryError):
             raise LedgerError(
                 f"There is no broker in {home}.",
-                next=f"Make one: `aisec broker init --home {home} --admin NAME=FILE`.",
+                next=f"Make one: `aisec broker init --home {shlex.quote(str(home))} "
+                "--admin NAME=FILE`.",
                 code="genesis-missing",
             ) from None
         try:

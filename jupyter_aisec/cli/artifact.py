@@ -12,7 +12,7 @@ from rich.table import Table
 from jupyter_aisec.cli.help import Commands
 from jupyter_aisec.cli.output import Json, emit, fields, table
 from jupyter_aisec.client import ArtifactView, ListedView, PersonClient
-from jupyter_aisec.errors import UsageError
+from jupyter_aisec.errors import MalformedError, SealError, UsageError
 from jupyter_aisec.sealed.manifest import read_manifest
 
 __all__ = ["app"]
@@ -96,13 +96,27 @@ def versions(name: Name, json: Json = False) -> None:
 
 
 def _check_place(to: str | None) -> None:
-    """Refuses a store that is gone when this command ends, before anything is sealed to it."""
-    if to is not None and to.startswith("memory:"):
+    """Refuses what is no store, or is gone when this command ends, before anything is sealed."""
+    from jupyter_aisec.sealed.store import UrlFolder
+
+    if to is None:
+        return
+    if to.startswith("memory:"):
         raise UsageError(
             f"{to!r} ends with this command, and what was sealed with it.",
-            next="Name an absolute path, or a URL of s3, gs, abfs: --to s3://bucket/folder.",
+            next=_PLACES,
             code="store-fleeting",
         )
+    try:
+        UrlFolder(to)
+    except MalformedError as error:
+        raise MalformedError(error.what, next=_PLACES, code=error.code) from error
+    except SealError as error:
+        ways = f"{error.next.removesuffix('.')}: `--to FOLDER`."
+        raise SealError(error.what, next=ways, code=error.code) from error
+
+
+_PLACES = "Name an absolute path, `--to FOLDER`, or a URL like s3://bucket/folder (s3, gs, abfs)."
 
 
 def _table(views: tuple[ListedView, ...]) -> Table:

@@ -18,6 +18,7 @@ from jupyter_aisec.errors import TamperedError, UsageError
 
 __all__ = ["app"]
 
+_LAST = 2**53 - 1  # a larger number is none in JSON
 app = typer.Typer(help="The ledger, for auditors.", cls=Commands, rich_markup_mode=None)
 _PAGE = 500
 _UNCHECKED = (
@@ -69,13 +70,16 @@ def verify(
 
 @app.command()
 def export(
-    start: Annotated[int, typer.Option("--from", help="The first entry.")] = 0,
-    end: Annotated[int | None, typer.Option("--to", help="The entry to stop before.")] = None,
+    start: Annotated[int, typer.Option("--from", min=0, max=_LAST, help="The first entry.")] = 0,
+    end: Annotated[
+        int | None, typer.Option("--to", min=0, max=_LAST, help="The entry to stop before.")
+    ] = None,
     proof: Annotated[
         int | None,
         typer.Option(
             metavar="INDEX",
             min=0,
+            max=_LAST,
             help="Instead, print the proof that the ledger has this entry (C2SP tlog-proof); "
             "with --json, the leaf that it proves too.",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -215,7 +216,7 @@ def _read_public(file: Path) -> PublicKey:
     except (OSError, ValueError, TypeError, MalformedError) as error:
         raise UsageError(
             f"{file} is not the public key of a person.",
-            next=f"Its owner writes it: `aisec key enroll --public-out {file.name}`.",
+            next=f"Its owner writes it: `aisec key enroll --public-out {shlex.quote(file.name)}`.",
             code="public-key-unreadable",
         ) from error
     return key

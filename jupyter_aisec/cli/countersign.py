@@ -113,7 +113,9 @@ def keep(unsent: Unsent, file: Path, *, again: bool = False) -> None:
     except OSError as error:
         raise UsageError(
             f"{file} cannot be written: {error.strerror}.",
-            next="Name another file with --out, or move this one away.",
+            next="Copy it to where you may write, and sign the copy."
+            if again
+            else "Name another, `--out FILE`, or move this one away.",
             code="unsent-unwritable",
         ) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,8 @@ from jupyter_aisec.cli.output import Json, confirm, emit, safe, table
 from jupyter_aisec.cli.session import say_where_keys_are
 from jupyter_aisec.client import Home, PersonClient
 from jupyter_aisec.client.countersign import prepare_enrolment
-from jupyter_aisec.errors import NotFoundError, UsageError
+from jupyter_aisec.errors import ConflictError, IdentityError, NotFoundError, UsageError
+from jupyter_aisec.grants.names import check_person
 from jupyter_aisec.people.keys import SigningKey
 
 __all__ = ["app"]
@@ -40,10 +42,14 @@ def enroll(
     Needs no broker: the public key can go to whoever makes one (`aisec broker init --admin`).
     With --out it becomes a further key of yours: an older one, or two admins, sign the file.
     """
+    if name is not None:
+        check_person(name)
     home = Home()
     if not home.has_key():
         home.keep_key(SigningKey.generate())
         say_where_keys_are(home)
+    if out is not None:
+        _refuse_enrolled(PersonClient(home=home))
     if name:
         home.keep_account(msgspec.structs.replace(home.account(), person=name))
     public = home.key().public
@@ -68,6 +74,24 @@ def enroll(
         )
     file = None if out is None else str(out)
     emit({"key_id": public.key_id, "public_key": pem, "file": file}, json, human)
+
+
+def _refuse_enrolled(client: PersonClient) -> None:
+    """Raises ConflictError for a key that is enrolled, before others are asked to sign."""
+    key_id = client.home.key().public.key_id
+    try:
+        people = client.people()
+    except IdentityError:  # it opens no session: as it should be
+        return
+    for one in people:
+        if any(key.key.key_id == key_id and key.revoked is None for key in one.keys):
+            raise ConflictError(
+                f"The key of this home is enrolled already, as a key of {one.name}.",
+                next="There is nothing to do: `aisec whoami`. A further key is made in another "
+                f"home: `export AISEC_HOME=FOLDER; aisec key enroll --as {shlex.quote(one.name)} "
+                "--out FILE`.",
+                code="key-enrolled",
+            )
 
 
 app.command("countersign")(countersign)

@@ -98,6 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout = None  # nothing is left to flush at exit
         return 1
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            show_error(_TOO_LONG, json)
+            return _TOO_LONG.exit_code
         if error.errno not in _NO_OUTPUT or error.filename is not None:
             show_error(_fault(error), json)
         else:
@@ -140,6 +143,13 @@ def _path(error: TyperException) -> str:
 
 
 _NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+
+
+_TOO_LONG = UsageError(
+    "The name of a file or folder is too long.",
+    next="Is the content of a file in the place of its name? Name the file.",
+    code="path-too-long",
+)
 
 
 def _unwritten(error: OSError) -> AisecError:

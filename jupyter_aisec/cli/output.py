@@ -35,6 +35,7 @@ __all__ = [
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 _CELL = 40  # columns of a cell on a screen that is too narrow for all of it
 _WIDEST = 10_000
+_LONGEST = 1_000  # characters of what happened
 _WIDE = 200  # columns where the output is not a terminal: nothing is cut for a narrow screen
 
 
@@ -147,7 +148,10 @@ def show_error(error: AisecError, json: bool) -> None:
     if json:
         sys.stderr.write(as_json(error.problem()) + "\n")
         return
-    sys.stderr.write(f"aisec: {safe(error.what)}\n")
+    what = error.what
+    if len(what) > _LONGEST:  # a whole file was given for a name, say
+        what = f"{what[: _LONGEST // 2]} … {what[-_LONGEST // 4 :]}"
+    sys.stderr.write(f"aisec: {safe(what)}\n")
     if error.next:
         sys.stderr.write(f"  next: {safe(error.next)}\n")
 

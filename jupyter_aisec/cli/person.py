@@ -13,6 +13,7 @@ from jupyter_aisec.cli.output import Json, confirm, emit, note, table
 from jupyter_aisec.client import PersonClient
 from jupyter_aisec.client.countersign import left_alone, prepare_invitation, prepare_removal
 from jupyter_aisec.errors import UsageError
+from jupyter_aisec.grants.names import check_person
 from jupyter_aisec.ledger.bodies import Role
 
 __all__ = ["app", "as_role"]
@@ -71,6 +72,7 @@ def remove(
 
     To remove an admin, as many admins must sign as to add one.
     """
+    check_person(name)
     client = PersonClient()
     alone = left_alone(client, name)
     if alone is not None and not json:

@@ -17,6 +17,7 @@ from jupyter_aisec.client import PersonClient
 from jupyter_aisec.client.countersign import prepare_policy
 from jupyter_aisec.errors import UsageError
 from jupyter_aisec.grants.limits import describe_limits
+from jupyter_aisec.grants.names import split_reference
 from jupyter_aisec.grants.policy import Policy, describe, parse_policy
 from jupyter_aisec.grants.policy_file import render_policy
 from jupyter_aisec.times import parse_duration
@@ -52,6 +53,8 @@ def explain(
             next="Leave NAMEs and --json away: `aisec policy explain --toml`.",
         )
     client = PersonClient()
+    for name in artifacts or ():
+        split_reference(name)
     if artifacts:
         seconds = int(parse_duration(for_).total_seconds())
         show_explained(client.explain(artifacts, seconds), json)
@@ -106,7 +109,10 @@ def read_policy_text(file: Path) -> str:
 
 
 def _explained(policy: Policy) -> str:
-    lines = [f"Mode {policy.mode}: " + _MODES[policy.mode]]
+    lines = [
+        f"Mode {policy.mode}: " + _MODES[policy.mode],
+        f"New artifacts: may seal: {' '.join(policy.sealers) or 'nobody'}",
+    ]
     for rule in policy.rule:
         covered = " ".join((*rule.artifacts, *(f"label:{label}" for label in rule.labels)))
         lines.append(f"{covered}: {describe(rule)}")

@@ -63,6 +63,7 @@ def quickstart(
         Path | None, typer.Option(help="The folder for all of it; made if it is not there.")
     ] = None,
     lab: Annotated[bool, typer.Option(help="Open JupyterLab on the quickstart notebook.")] = True,
+    browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
     listen: Annotated[str, typer.Option(help="Where the broker listens.")] = "127.0.0.1:0",
     json: Json = False,
 ) -> None:
@@ -92,7 +93,7 @@ def quickstart(
             sys.stdout.flush()
             with suppress(KeyboardInterrupt):  # how it is meant to end
                 if lab:
-                    _run_lab(folder, started, json)
+                    _run_lab(folder, started, json, browser=browser)
                 else:
                     _wait_for_the_end(json)
         if not json:
@@ -217,7 +218,7 @@ def _digits() -> bytes:
 # -- JupyterLab
 
 
-def _run_lab(folder: Path, started: Started, json: bool) -> None:
+def _run_lab(folder: Path, started: Started, json: bool, *, browser: bool = True) -> None:
     """JupyterLab until it ends; with ``json``, what it says goes to a file."""
     work = folder / "work"
     work.mkdir(exist_ok=True)
@@ -225,6 +226,8 @@ def _run_lab(folder: Path, started: Started, json: bool) -> None:
     if not notebook.exists():
         shutil.copyfile(_notebook(), notebook)
     arguments = [sys.executable, "-m", "jupyterlab", str(notebook)]
+    if not browser:
+        arguments.append("--no-browser")
     if os.geteuid() == 0:
         arguments.append("--allow-root")  # JupyterLab refuses root unless told
     environment = {

@@ -126,6 +126,8 @@ def prepare_invitation(
 
 
 def prepare_removal(client: PersonClient, name: str) -> Unsent:
+    """The removal of a person; raises MalformedError for what cannot be one's name."""
+    check_person(name)
     return Unsent(envelope=client.sign(client.statement(Removal, removes=name)))
 
 
@@ -206,7 +208,8 @@ def countersign(client: PersonClient, unsent: Unsent) -> Unsent:
     if any(one.keyid == key.public.key_id for one in unsent.envelope.signatures):
         raise ConflictError(
             "You signed this already.",
-            next="Give the file to another admin, or to whoever has an enrolled key.",
+            next="Give the file to another admin, or to whoever has an enrolled key: "
+            f"`aisec {_group(unsent)} countersign FILE`.",
             code="signed-already",
         )
     signed = msgspec.structs.replace(unsent, envelope=sign_again(unsent.envelope, key))
@@ -223,6 +226,12 @@ def labels_left(client: PersonClient, unsent: Unsent) -> tuple[str, ...] | None:
     if not isinstance(said, Declassification):
         return None
     return declassify.labels_left(declassify.find_declassified(client, said), said)
+
+
+def _group(unsent: Unsent) -> str:
+    """The noun of the command line under which such a file is signed."""
+    groups = {Enrolment.payload_type: "key", PolicyChange.payload_type: "policy"}
+    return groups.get(unsent.envelope.payload_type, "person")
 
 
 def missing(client: PersonClient, unsent: Unsent) -> int:

@@ -15,6 +15,7 @@ The folder is 0700. Nothing here speaks to a broker.
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TypeVar
 
@@ -92,12 +93,23 @@ class Home:
         """The person's signing key; raises IdentityError where there is none."""
         data = self._secrets.read(_KEY)
         if data is None:
-            raise IdentityError(
-                f"There is no signing key in {self.folder}.",
-                next="Log in with the token an admin gave you: `aisec login --token TOKEN`.",
-                code="no-key",
-            )
+            raise self._no_key()
         return SigningKey.from_bytes(data)
+
+    def _no_key(self) -> IdentityError:
+        """A token enrols a first key only: whoever had one needs others to vouch for the next."""
+        person = self.account().person
+        if person is None:
+            what = f"There is no signing key in {self.folder}."
+            next = "Log in with the token an admin gave you: `aisec login --token TOKEN`."
+        else:
+            what = f"The signing key of {person} is no longer in {self.folder}."
+            next = (
+                f"Make another: `aisec key enroll --as {shlex.quote(person)} --out FILE`. "
+                "Two admins sign it, or you in a home with an older key, "
+                "`aisec key countersign FILE`, and you log in: `aisec login`."
+            )
+        return IdentityError(what, next=next, code="no-key")
 
     def keep_key(self, key: SigningKey) -> None:
         self._secrets.write(_KEY, key.to_bytes())

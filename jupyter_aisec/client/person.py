@@ -44,6 +44,7 @@ from jupyter_aisec.errors import (
     SignatureError,
     UsageError,
 )
+from jupyter_aisec.grants.names import check_artifact
 from jupyter_aisec.grants.statements import (
     Approval,
     Binding,
@@ -213,6 +214,7 @@ class PersonClient:
         from jupyter_aisec.sealed.artifact import seal_artifact
         from jupyter_aisec.sealed.store import UrlFolder, version_url
 
+        check_artifact(name)
         seal_id = new_id("seal")
         url = version_url(store or self.store(), name, seal_id)
         folder = UrlFolder(url)

@@ -164,8 +164,8 @@ def _check_not_wider(grant: Grant, approval: Approval) -> None:
         raise RefusedError(
             "An approval may narrow what was asked, never widen it.",
             next=f"Asked was for {', '.join(request.artifacts)}, for "
-            f"{format_duration(timedelta(seconds=request.seconds))}: name some of them, and no "
-            "more time.",
+            f"{format_duration(timedelta(seconds=request.seconds))}. Approve that, "
+            f"`aisec grant approve {grant.id}`, or some of it.",
             code="approval-widens",
         )
     if not narrow(grant.artifacts, approval.artifacts):

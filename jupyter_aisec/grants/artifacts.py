@@ -143,7 +143,7 @@ def _check_sealer(state: State, artifact: str, person: str) -> None:
     if not versions and not names_person(state.policy.sealers, person, roles):
         raise RefusedError(
             f"The policy does not let {person} seal a new artifact.",
-            next="Ask an admin: `sealers` in the policy names who may.",
+            next="Ask whoever may, or an admin: `aisec policy explain` shows who may.",
             code="sealer-not-allowed",
         )
     if versions and not state.policy.may_seal_version(person, roles, versions[0].by):

@@ -62,14 +62,16 @@ def check_taken(grant: Grant, binding: Binding, at: datetime) -> None:
     ):
         raise ConflictError(
             f"A kernel that was bound later than this one was signed for holds {grant.id}.",
-            next="Bind again, with `%grant show`, if this kernel is to have the seat.",
+            next="If this kernel is to have the seat, set the clock and bind again: "
+            "`%reload_ext jupyter_aisec`.",
             code="binding-outdated",
         )
     if ISOLATION.index(binding.isolation) < ISOLATION.index(grant.terms.isolation):
         raise RefusedError(
             f"{grant.id} demands isolation {grant.terms.isolation}, and this kernel proved "
             f"{binding.isolation}.",
-            next='Use the "Python 3 (secure)" kernel; `aisec doctor` says what is missing.',
+            next='Use the "Python 3 (secure)" kernel; what is missing on this machine: '
+            "`aisec doctor`.",
             code="isolation-too-low",
         )
     binding.kernel_key.raw()  # kernels sign with Ed25519

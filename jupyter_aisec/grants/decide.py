@@ -148,7 +148,7 @@ def _denied(case: _Case) -> Refusal | None:
     return Refusal(
         code="denied-by-policy",
         what=f"Rule {denying.name!r} denies this to everybody.",
-        next="Ask for less, or ask an admin to change the policy.",
+        next="Ask for less, or ask an admin to change the policy: `aisec policy explain` shows it.",
     )
 
 
@@ -160,7 +160,8 @@ def _not_allowed(case: _Case) -> Refusal | None:
             return Refusal(
                 code="requester-not-allowed",
                 what=f"Rule {rule.name!r} does not let {person} ask.",
-                next="Ask an admin: the rule names who may, or ask for fewer artifacts.",
+                next="Ask whoever may, or for fewer artifacts: `aisec policy explain` shows what "
+                "each rule says.",
             )
     return None
 
@@ -184,20 +185,20 @@ def _glass_holds(case: _Case) -> Refusal | None:
         return Refusal(
             code="break-glass-scheduled",
             what="Breaking the glass is for now, and this asks for a start.",
-            next="Ask for approval instead, without `--break-glass`.",
+            next=f"Ask for approval instead: {_asking(case.request)}.",
         )
     holding = next((rule for rule in case.rules if not rule.break_glass), None)
     if holding is not None:
         return Refusal(
             code="break-glass-not-allowed",
             what=f"Rule {holding.name!r} does not let anybody break the glass.",
-            next="Ask for approval instead, without `--break-glass`.",
+            next=f"Ask for approval instead: {_asking(case.request)}.",
         )
     if not case.approvals:
         return Refusal(
             code="break-glass-needless",
             what="Nothing of this needs an approval, so there is no glass to break.",
-            next="Ask for it without `--break-glass`.",
+            next=f"Ask for it as ever: {_asking(case.request)}.",
         )
     if case.facts.unreviewed:
         owed = case.facts.unreviewed[0]
@@ -205,9 +206,15 @@ def _glass_holds(case: _Case) -> Refusal | None:
             code="review-owed",
             what=f"{owed} was begun by breaking the glass, and its review is still owed.",
             next=f"`aisec grant show {owed}` says who can review it. Until then, ask for approval: "
-            "without `--break-glass`.",
+            f"{_asking(case.request)}.",
         )
     return None
+
+
+def _asking(request: Request) -> str:
+    """The command that asks for the same with the glass whole."""
+    length = format_duration(timedelta(seconds=request.seconds))
+    return f"`aisec grant request {' '.join(request.artifacts)} --for {length} --reason TEXT`"
 
 
 def _too_few_approvers(case: _Case) -> Refusal | None:

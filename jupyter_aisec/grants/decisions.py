@@ -74,7 +74,7 @@ def check_decided(state: State, body: Decided, at: datetime) -> Signed[Decision]
     if len(decision.reason) > MAX_TEXT:
         raise MalformedError(
             f"A reason has at most {MAX_TEXT} characters.",
-            next="Say it in fewer.",
+            next="Say it in fewer: `--reason TEXT`.",
             code="reason-too-long",
         )
     grant = state.grant(decision.grant)

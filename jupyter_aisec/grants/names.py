@@ -71,7 +71,7 @@ def check_seat(seat: str) -> None:
     if not _SEAT.fullmatch(seat):
         raise MalformedError(
             f"{seat[:80]!r} is not a seat.",
-            next="A seat is session:<ULID> or job:<name>.",
+            next="A notebook names its own; a job's is `--seat job:NAME`.",
             code="seat-invalid",
         )
 
@@ -89,7 +89,7 @@ def check_references(references: Sequence[str]) -> None:
     if not 1 <= len(references) <= MAX_REFERENCES:
         raise MalformedError(
             f"{len(references)} artifacts are named; 1 to {MAX_REFERENCES} can be.",
-            next="Name the artifacts: `aisec artifact list` shows them.",
+            next=f"Name 1 to {MAX_REFERENCES}, and others in another request.",
             code="artifacts-invalid",
         )
     if list(references) != sorted(set(references)):

@@ -65,7 +65,8 @@ def check_labels(
         raise RefusedError(
             f"{artifact} version {version} carries labels that nobody was asked "
             f"about: {', '.join(new)}.",
-            next="Ask again: `aisec grant request` puts them before the approvers.",
+            next="Ask again, so that the approvers see them: "
+            f"`%grant request {artifact} --for 1h --reason TEXT`.",
             code="labels-new",
         )
 
@@ -110,7 +111,8 @@ def _check_kernel(state: State, grant: Grant, kernel: str) -> None:
     if seat is None or seat.kernel != kernel:
         raise IdentityError(
             f"This kernel does not hold the seat of {grant.id}.",
-            next="A kernel that started again binds again: `%grant show` does it.",
+            next="Another kernel of this notebook took it, or none did. To take it here: "
+            "`%reload_ext jupyter_aisec`.",
             code="kernel-not-bound",
         )
     # A key that was stolen and revoked takes every seat it took with it.

@@ -175,7 +175,8 @@ def _check_extension(state: State, request: Request) -> None:
     if old.person != request.person:
         raise RefusedError(
             f"{old.id} is a grant of {old.person}, so {request.person} cannot extend it.",
-            next="Ask for a grant of your own.",
+            next="Ask for one of your own: "
+            f"`aisec grant request {' '.join(old.artifacts)} --for 1h --reason TEXT`.",
             code="extends-other-person",
         )
     if more := sorted(set(request.artifacts) - set(old.request.artifacts)):

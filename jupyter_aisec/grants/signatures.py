@@ -44,8 +44,8 @@ def read_signed(
     if statement.person not in {state.directory.owner(one.keyid) for one in envelope.signatures}:
         raise IdentityError(
             f"This is not signed with an enrolled key of {statement.person}, whom it names.",
-            next="Use the home you first logged in from, or log in as yourself: "
-            "`aisec login --token TOKEN`.",
+            next="Use the home you first logged in from, `export AISEC_HOME=FOLDER`, or log in as "
+            "yourself: `aisec login`.",
             code="signer-unknown",
         )
     signers = signing_keys(state, envelope)

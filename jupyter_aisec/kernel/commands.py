@@ -83,7 +83,11 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         usage = self.format_usage().removeprefix("usage: ").removeprefix("%").strip()
         quote = "Quote what has spaces. " if message.startswith("unrecognized arguments") else ""
-        raise UsageError(f"%{self.prog}: {message}.", next=f"{quote}%{usage}", code="magic-usage")
+        raise UsageError(
+            f"%{self.prog}: {message}.",
+            next=f"{quote}It is written %{usage}: `%{self.prog} --help` explains it.",
+            code="magic-usage",
+        )
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         raise HelpShown
@@ -94,7 +98,9 @@ def _split(line: str, magic: str) -> list[str]:
         return shlex.split(line)
     except ValueError as error:
         raise UsageError(
-            f"%{magic}: {error}.", next="Close the quotation mark.", code="magic-usage"
+            f"%{magic}: {error}.",
+            next=f"Close the quotation mark; `%{magic} --help` explains the rest.",
+            code="magic-usage",
         ) from None
 
 

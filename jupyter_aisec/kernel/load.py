@@ -38,7 +38,7 @@ def load_as(face: Face, command: LoadCommand) -> None:
         if command.into not in face.shell.user_ns:
             raise UsageError(
                 f"There is no variable {command.into!r}.",
-                next="Make the model first, then load --into it.",
+                next=f"Make the model first, then load --into it; {_alone(command.artifact)}",
                 code="variable-unknown",
             )
         into = face.shell.user_ns[command.into]
@@ -99,10 +99,12 @@ def open_file(face: Face, path: str, *, wait: bool = True) -> BinaryIO:
 def open_artifact(face: Face, artifact: str, *, wait: bool = True) -> OpenArtifact:
     """The newest version, to be read lazily; asked for again it is the same until its end.
 
-    So that ``aisec://`` paths do not release keys for every file that is read.
+    So that ``aisec://`` paths do not release keys for every file that is read. Raises
+    RefusedError (``lease-lost``) while its grant opens nothing more.
     """
     for opened in face.session.opened:
         if opened.artifact == artifact and opened.content is not None:
+            face.session.check_open(opened.grant)
             return opened.content
     content, opened = _open(face, artifact, version=None, wait=wait)
     opened.content = content
@@ -223,7 +225,7 @@ def _fill(model: Any, state: Mapping[str, Any], artifact: str) -> None:
     if not hasattr(model, "load_state_dict"):
         raise UsageError(
             f"Weights do not go into a value of the type {type(model).__name__}.",
-            next="Make the model first, then load --into it.",
+            next=f"Make the model first, then load --into it; {_alone(artifact)}",
             code="model-unfit",
         )
     try:
@@ -233,9 +235,13 @@ def _fill(model: Any, state: Mapping[str, Any], artifact: str) -> None:
         raise UsageError(
             f"{artifact} does not fit this {type(model).__name__}: "
             + " ".join(line if len(line) < 160 else f"{line[:160]}…" for line in lines),
-            next="Make the model that was saved, or load `as` a state_dict and pick from it.",
+            next=f"Make the model that was saved, and load --into that; {_alone(artifact)}",
             code="model-unfit",
         ) from error
+
+
+def _alone(artifact: str) -> str:
+    return f"its tensors alone: `%load_secure {artifact} as VAR`."
 
 
 def _weights(face: Face, content: OpenArtifact, into: Any, device: str | None) -> Any:

@@ -8,7 +8,7 @@ binds again, which needs no new approval.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -172,11 +172,13 @@ class KernelSession:
         """``listener(view)`` is called, by any thread, with each new view of a grant."""
         self._listeners.append(listener)
 
-    def choose(self, artifact: str, version: int | None = None) -> GrantView | None:
+    def choose(
+        self, artifact: str, version: int | None = None, but: Container[str] = ()
+    ) -> GrantView | None:
         """The grant to open ``artifact`` under: of this seat, in the best state, the newest.
 
-        One for that ``version`` where one is given, else for any. A grant that another seat
-        has begun to use is that seat's.
+        One for that ``version`` where one is given, else for any; none of those in ``but``. A
+        grant that another seat has begun to use is that seat's.
         """
         usable = [
             view
@@ -184,6 +186,7 @@ class KernelSession:
             if covers(view, artifact, version)
             and view.state in _USABLE
             and view.id not in self.closed
+            and view.id not in but
             and self.is_ours(view)
         ]
         return min(usable, key=lambda view: _USABLE[view.state], default=None)
@@ -194,6 +197,7 @@ class KernelSession:
         version: int | None = None,
         *,
         wait: bool,
+        but: Container[str] = (),
         waiting: Callable[[GrantView], None] = _say_nothing,
     ) -> GrantView:
         """A grant that opens ``artifact``, once it is approved; interruptible by the user.
@@ -203,7 +207,7 @@ class KernelSession:
         Raises NotFoundError where nothing was asked for, ConflictError for one that is
         pending with ``wait`` false, RefusedError for one that ended meanwhile.
         """
-        view = self.choose(artifact, version)
+        view = self.choose(artifact, version, but)
         if view is None:
             raise NotFoundError(
                 f"No grant of this notebook lets it open {artifact}.",
@@ -264,9 +268,20 @@ class KernelSession:
     ) -> Released:
         """The keys of an artifact version, logged before they come; see :meth:`await_grant`.
 
-        By default it is the newest version that the grant covers.
+        By default it is the newest version that the grant covers. A version may have labels
+        that a grant's approvers were not asked about: then it is a later grant that opens it.
         """
-        grant = self.await_grant(artifact, version, wait=wait, waiting=waiting)
+        outgrown: set[str] = set()
+        while True:
+            grant = self.await_grant(artifact, version, wait=wait, but=outgrown, waiting=waiting)
+            try:
+                return self._release(grant, artifact, version)
+            except RefusedError as error:
+                outgrown.add(grant.id)
+                if error.code != "labels-new" or self.choose(artifact, version, outgrown) is None:
+                    raise
+
+    def _release(self, grant: GrantView, artifact: str, version: int | None) -> Released:
         self.bind(grant)
         self.check_open(grant.id)
         if version is None:

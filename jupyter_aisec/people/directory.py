@@ -88,7 +88,8 @@ class Directory:
         if name in self._people:
             raise ConflictError(
                 f"There is, or was, a person {name[:80]!r}.",
-                next="Choose another name: names are never given twice.",
+                next="Names are never given twice; choose another: "
+                "`aisec person add NAME --role ROLE`.",
                 code="person-exists",
             )
         return self._with(Person(name=name, roles=roles, added=at_index))
@@ -104,8 +105,8 @@ class Directory:
         key.raw()  # people sign with Ed25519
         if key.key_id in self._owners:
             raise ConflictError(
-                "This key is, or was, enrolled.",
-                next="A new home makes a new key: "
+                "This key is enrolled already, or was.",
+                next="If it is valid there is nothing to do; a new home makes a new key: "
                 "`export AISEC_HOME=FOLDER; aisec key enroll --as NAME --out FILE`.",
                 code="key-enrolled",
             )

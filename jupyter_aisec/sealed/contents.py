@@ -1,4 +1,4 @@
-"""What is sealed: files on disk or bytes in memory, and the refusal of pickles.
+"""What is sealed: files on disk or bytes in memory, and the refusal of what would not open.
 
 A pickle is a program: opening one runs it, with everything the grant opened at hand. So
 weights are kept as safetensors, and a pickle is refused by its content, whatever its name.
@@ -10,11 +10,13 @@ import os
 import pickletools
 from collections import deque
 from collections.abc import Iterator, Mapping, Sized
+from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Protocol, Union
+from typing import TYPE_CHECKING, BinaryIO, Protocol, Union
 
 from jupyter_aisec.errors import PickleRefusedError, UsageError
+from jupyter_aisec.sealed.formats import check_format
 from jupyter_aisec.sealed.manifest import MAX_FILES
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ class _FileContent:
                 size = os.fstat(file.fileno()).st_size
                 file.seek(max(0, size - _LOOK))
                 refuse_pickle(name, head, file.read(_LOOK))
+                check_format(name, size, partial(_read, file))
                 file.seek(0)
                 piece = memoryview(bytearray(_CHUNK))
                 while count := file.readinto(piece):
@@ -73,6 +76,11 @@ class _FileContent:
             ) from error
 
 
+def _read(file: BinaryIO, position: int, count: int) -> bytes:
+    file.seek(position)
+    return file.read(count)
+
+
 class _BytesContent:
     def __init__(self, data: Buffer) -> None:
         self._data = data
@@ -80,6 +88,7 @@ class _BytesContent:
     def chunks(self, name: str) -> Iterator[Buffer]:
         with memoryview(self._data) as whole, whole.cast("B") as view:
             refuse_pickle(name, bytes(view[:_LOOK]), bytes(view[-_LOOK:]))
+            check_format(name, len(view), lambda at, count: bytes(view[at : at + count]))
             yield view
 
 
@@ -120,10 +129,17 @@ def files_at(path: str | os.PathLike[str]) -> dict[str, Path]:
 
 def check_count(sources: Sized) -> None:
     """Raises UsageError unless an artifact can have so many files."""
-    if not 0 < len(sources) <= MAX_FILES:
+    if not sources:
         raise UsageError(
-            f"There are {len(sources)} files to seal; an artifact has 1 to {MAX_FILES}.",
-            next="Pack many small files into a few (Parquet, JSON lines).",
+            "There is no file to seal.",
+            next="Name a file, or a folder with files in it.",
+            code="source-empty",
+        )
+    if len(sources) > MAX_FILES:
+        raise UsageError(
+            f"There are {len(sources):,} files to seal; an artifact has {MAX_FILES:,} at most.",
+            next="Pack them into a few (Parquet, JSON lines), or all into one: "
+            "`tar -cf FILE -C SRC .`.",
             code="source-count",
         )
 

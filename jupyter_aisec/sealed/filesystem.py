@@ -51,7 +51,7 @@ class AisecFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has n
         if mode != "rb":
             raise UsageError(
                 "aisec:// can only be read.",
-                next="Seal a result with %save_secure … as results/…",
+                next="Seal a result from memory: `%save_secure VAR as NAME`.",
                 code="read-only",
             )
         if self.info(path)["type"] == "directory":

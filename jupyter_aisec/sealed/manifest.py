@@ -112,7 +112,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         names = ", ".join(file.name for file in self.files[:8])
         raise UsageError(
             f"{self.artifact} has no file {name[:120]!r}.",
-            next=f"It has: {names}{', …' if len(self.files) > 8 else ''}.",
+            next=f"It has: {names}{', …' if len(self.files) > 8 else ''}; "
+            f"`aisec artifact show {self.artifact}` shows them.",
             code="file-unknown",
         )
 

@@ -33,7 +33,8 @@ def load_table(
     if not names:
         raise UsageError(
             f"{artifact.manifest.artifact} has no Parquet, CSV or JSON lines file.",
-            next=f"Open its files instead: {', '.join(artifact.names[:4])}.",
+            next=f"Take its files as they are: `%load_secure {artifact.manifest.artifact} as VAR "
+            f"--format bytes` ({', '.join(artifact.names[:4])}).",
             code="no-table",
         )
     arrow = need_package("pyarrow")
@@ -41,10 +42,11 @@ def load_table(
     try:
         tables = [_read(artifact, name, columns) for name in names]
         table = arrow.concat_tables(tables, promote_options="default")
-    except arrow.ArrowException as error:
+    except (arrow.ArrowException, OSError) as error:  # a footer of nonsense is an OSError there
         raise MalformedError(
             f"A table of {artifact.manifest.artifact} cannot be read: {error}.",
-            next="Check the file that was sealed, and seal it again.",
+            next="Check the file that was sealed, and seal it again: "
+            "`aisec artifact seal SRC NAME`.",
             code="table-malformed",
         ) from error
     if format == "pandas":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, sync_playwright
@@ -48,8 +49,23 @@ def lab(broker: RunningBroker, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield server
 
 
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Notes which tests failed, for the page to know."""
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
 @pytest.fixture
-def page() -> Iterator[Page]:
+def page(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Page]:
+    """A page in a browser of its own; where a test fails, what it showed stays beside."""
     path = next(filter(None, map(shutil.which, CHROMIUM)), None)
     assert path, "no Chromium on PATH: apt-get install chromium"
     with sync_playwright() as playwright:
@@ -57,4 +73,8 @@ def page() -> Iterator[Page]:
         page = browser.new_page(viewport={"width": 1200, "height": 800})
         page.set_default_timeout(60_000)
         yield page
+        if request.node.stash.get(FAILED, False):
+            picture = tmp_path / "failed.png"
+            page.screenshot(path=picture)
+            print(f"What the page showed: {picture}")
         browser.close()

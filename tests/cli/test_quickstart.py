@@ -104,8 +104,9 @@ def test_the_lab_opens_a_copy_of_the_notebook_as_the_researcher(
     fake = Fake()
     monkeypatch.setattr(module, "child", fake.child)
     for json in (False, True):
-        module._run_lab(tmp_path, started, json)
+        module._run_lab(tmp_path, started, json, browser=not json)
     assert fake.logged == [False, True]
+    assert ["--no-browser" in arguments for arguments, _ in fake.lab] == [False, True]
     arguments, environment = fake.lab[0]
     notebook = tmp_path / "work" / "quickstart.ipynb"
     assert arguments[1:4] == ["-m", "jupyterlab", str(notebook)]

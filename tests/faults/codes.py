@@ -6,10 +6,12 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import jupyter_aisec
 from jupyter_aisec import errors
 from jupyter_aisec.errors import AisecError
+from jupyter_aisec.ledger.bodies import EndedWhy
 
 PACKAGE = Path(jupyter_aisec.__file__).parent
 
@@ -37,8 +39,11 @@ def codes() -> set[str]:
     found = set()
     for call in _calls():
         code = _argument(call, "code")
-        if isinstance(code, ast.Constant | ast.IfExp):
+        if isinstance(code, ast.Constant | ast.IfExp | ast.BoolOp):
             found |= {text for text in _texts(code) if " " not in text}
+        if isinstance(code, ast.JoinedStr):  # grant-denied and its like: by why a grant ended
+            assert next(_texts(code)) == "grant-", ast.unparse(call)
+            found |= {f"grant-{why}" for why in get_args(EndedWhy)}
         kind = kinds.get(getattr(call.func, "id", ""))
         if kind is not None and (code is None or isinstance(code, ast.IfExp)):
             assert issubclass(kind, AisecError)

@@ -11,7 +11,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from jupyter_aisec.kernel import extension
 from tests.conftest import RunningBroker
-from tests.faults.person import Notebook, Person
+from tests.faults.person import JOURNAL, Notebook, Person
 from tests.faults.table import ROWS, Row
 
 
@@ -25,9 +25,17 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBroker]:
 
 
 @pytest.fixture
-def row(request: pytest.FixtureRequest) -> Row:
-    """What the table says about the fault that the test is named for."""
-    return ROWS[request.node.originalname.removeprefix("test_").replace("_", "-")]
+def row(request: pytest.FixtureRequest) -> Iterator[Row]:
+    """What the table says about the fault that the test is named for.
+
+    Fails where the fault was not met, or a command that was printed not run as it was printed.
+    """
+    JOURNAL.begin()
+    named = request.node.originalname.removeprefix("test_").replace("_", "-")
+    row = ROWS[getattr(request, "param", named)]
+    yield row
+    assert JOURNAL.met, "the fault was not met"
+    assert JOURNAL.not_followed() == set(), "printed, and not run as printed"
 
 
 @pytest.fixture

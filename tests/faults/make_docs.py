@@ -19,8 +19,10 @@ they are marked ●.
 Words in capitals are yours to fill in. Where the broker is killed between any two steps, start
 it again: nothing that it acknowledged is lost (`tests/faults/test_broker_kills.py`).
 
-Made from `tests/faults/faults.toml`; tests provoke every row, run what it advises as it is
-printed, and show that it helps.
+Made from `tests/faults/faults.toml`. A test provokes each of the {ROWS} rows. Where the advice
+holds commands, the test runs each of them as the product printed it, and shows that it helps. For
+{BY_HAND} rows, marked ✎, no command helps: a word or a file has to be corrected, or somebody asked;
+there the test does in code what a person would do by hand.
 """
 
 
@@ -29,13 +31,16 @@ def page() -> str:
     groups: dict[str, list[Row]] = {}
     for row in rows():
         groups.setdefault(row.group, []).append(row)
-    return _HEAD + "".join(map(_group, groups, groups.values()))
+    by_hand = sum(row.by_hand for row in rows())
+    head = _HEAD.replace("{ROWS}", str(len(rows()))).replace("{BY_HAND}", str(by_hand))
+    return head + "".join(map(_group, groups, groups.values()))
 
 
 def _group(name: str, its: list[Row]) -> str:
     lines = [f"\n## {name}\n"]
     for row in its:
         marks = ("" if row.exit == 1 else f", exit code {row.exit}") + (" ●" if row.logged else "")
+        marks += " ✎" if row.by_hand else ""
         advice = re.sub(r"\{([A-Z_]+?)(?:_AGAIN)?\}", r"\1", row.next)
         lines += [
             f"**{row.fault}** `{row.code}`{marks}\\",

@@ -3,7 +3,7 @@
 Advice stands in backticks. A command is run as it is printed: in a shell of its own through
 the ``aisec`` entry point, or as a cell where it begins with ``%``. An option (``--for 45m``)
 is given to the command that failed. Words in capitals (``TOKEN``, ``FOLDER``) are for the
-reader to fill in.
+reader to fill in. The journal notes all of it, and the fixture ``row`` holds it to the table.
 """
 
 from __future__ import annotations
@@ -27,13 +27,16 @@ import msgspec
 from IPython.core.interactiveshell import InteractiveShell
 
 from tests.conftest import RunningBroker
+from tests.faults.following import Journal, commands, fill, words
 from tests.faults.table import Row
 
 Process = subprocess.CompletedProcess[str]
-_COMMAND = re.compile(r"`([^`]+)`")
-_TO_FILL = re.compile(r"\b(?:FILE|FOLDER|NAME|ROLE|SRC|TEXT|TOKEN|URL|VAR)\b")
 _SHELL = {"&&", "||", "|", ">", "<", "&"}
-_PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+JOURNAL = Journal()
+"""Of the test that runs: begun anew with each."""
 
 
 def ok(done: Process) -> Process:
@@ -48,11 +51,14 @@ class Person:
         self.broker = broker
         self.name = name
         self.folder = folder
-        self.environment = {**broker.environment(name), "PATH": _PATH, **environment}
+        self.environment = {**broker.environment(name), "PATH": PATH, **environment}
 
     def run(self, *arguments: str) -> Process:
         """The ``aisec`` command in this process."""
-        return self.broker.run(*arguments, person=self.name, **self.environment)
+        done = self.broker.run(*arguments, person=self.name, **self.environment)
+        if done.returncode == 0:
+            JOURNAL.done("aisec", *arguments)
+        return done
 
     def type(self, *lines: str) -> str:
         """Commands as they are printed, which must all end well; what they export stays.
@@ -62,12 +68,13 @@ class Person:
         """
         said = ""
         for line in lines:
-            words = shlex.split(line)
-            if words[0] == "aisec" and not _SHELL.intersection(words) and ";" not in line:
+            given = words(line)
+            if given[0] == "aisec" and not _SHELL.intersection(given) and ";" not in line:
                 with patch.object(sys, "stdin", io.StringIO("y\n")):
-                    said += ok(self.run(*words[1:])).stdout
+                    said += ok(self.run(*given[1:])).stdout
             else:
                 said += self._shell(line)
+                JOURNAL.done(*given)
         return said
 
     def _shell(self, line: str) -> str:
@@ -118,24 +125,27 @@ class Person:
         what, advice = shown.stderr.splitlines()[-2:]
         assert what.startswith("aisec: ")
         assert shown.stderr.count("\n  next: ") == 1
-        return Met(row, advice.removeprefix("  next: "), arguments)
+        return Met(row, advice.removeprefix("  next: "), arguments, what.removeprefix("aisec: "))
 
 
 class Met:
     """A fault as a person met it."""
 
-    def __init__(self, row: Row, advice: str, arguments: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, row: Row, advice: str, arguments: tuple[str, ...] = (), what: str = ""
+    ) -> None:
         self.row = row
+        self.what = what
         self.advice = advice
         self.holes = row.match(advice)
         self.arguments = arguments
+        self.filled: list[dict[str, str]] = [{}]
+        JOURNAL.met.append(self)
 
     def commands(self, **filled: str) -> list[str]:
         """The commands printed, in their order; the reader's words are filled in."""
-        found = [
-            _TO_FILL.sub(lambda word: shlex.quote(filled[word[0]]), command)
-            for command in _COMMAND.findall(self.advice)
-        ]
+        self.filled.append(filled)
+        found = [fill(command, filled) for command in commands(self.advice)]
         assert found, f"no command in: {self.advice}"
         return found
 
@@ -146,7 +156,11 @@ class Met:
     def with_option(self, **filled: str) -> tuple[str, ...]:
         """The command that failed, with the option that is printed instead of its own."""
         options = [one for one in self.commands(**filled) if one.startswith("--")]
-        option, value = shlex.split(options[-1])
+        return self.instead(options[-1])
+
+    def instead(self, options: str) -> tuple[str, ...]:
+        """The command that failed, with this option instead of its own."""
+        option, value = words(options)
         given = list(self.arguments)
         if option in given:
             at = given.index(option)
@@ -167,6 +181,8 @@ class Notebook:
         result = self.shell.run_cell(source)  # type: ignore[no-untyped-call]
         printed: str = self._read().out  # type: ignore[operator]
         assert result.success, printed
+        if source.startswith("%"):
+            JOURNAL.done(*words(source))
         return printed
 
     def meets(self, row: Row, source: str) -> Met:
@@ -187,6 +203,14 @@ class Notebook:
         assert code.strip() == f"({row.code})", printed
         assert {name for name in set(self.shell.user_ns) - before if name[0] != "_"} == set()
         return Met(row, advice.removeprefix("→ "))
+
+    def ask(self, request: str) -> str:
+        """Runs a cell that asks for a grant; its id."""
+        return grant_in(self.cell(request))
+
+    def holds(self, name: str, value: bytes) -> None:
+        """Fails unless the variable has these bytes."""
+        assert bytes(self.shell.user_ns[name]) == value
 
     def follow(self, met: Met, by: Person | None = None, **filled: str) -> None:
         """Cells are run here, commands in a terminal: this person's, or another's."""

@@ -16,7 +16,11 @@ _HOLE = re.compile(r"\{([A-Z_]+)\}")
 class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One fault. ``next`` is the advice as it is printed, with ``{GRANT}`` and the like
     where the error puts what it speaks of; ``logged`` says that the ledger keeps the attempt,
-    ``alert`` that it raises one, too."""
+    ``alert`` that it raises one, too.
+
+    ``by_hand`` says that no command helps: a person has to correct a word or a file, or to ask
+    somebody, and the test does in code what they would do.
+    """
 
     id: str
     group: str
@@ -27,6 +31,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     exit: int = 1
     logged: bool = False
     alert: bool = False
+    by_hand: bool = False
 
     def match(self, printed: str) -> dict[str, str]:
         """What stands in the holes of the advice; fails unless it was printed literally."""

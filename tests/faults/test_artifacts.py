@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from jupyter_aisec.sealed.manifest import MAX_FILES
 from tests.conftest import RunningBroker
 from tests.faults.person import Person, files, ok
 from tests.faults.table import Row
@@ -136,6 +137,41 @@ def test_pickle(row: Row, researching: Person) -> None:
     met.follow(researching)
     sealed = f"{met.holes['STEM']}.safetensors"
     ok(researching.run("artifact", "seal", sealed, "weights/converted"))
+
+
+def test_path_too_long(row: Row, researching: Person, tmp_path: Path) -> None:
+    source = tmp_path / "rows.csv"
+    source.write_text("x,y\n" * 1000)
+    researching.meets(row, "artifact", "seal", source.read_text(), "dataset/path-too-long")
+    ok(researching.run("artifact", "seal", str(source), "dataset/path-too-long"))
+
+
+def test_source_empty(row: Row, researching: Person, tmp_path: Path) -> None:
+    seal = ("artifact", "seal", str(tmp_path / "rows"), "dataset/from-empty")
+    (tmp_path / "rows").mkdir()
+    researching.meets(row, *seal)
+    (tmp_path / "rows" / "a.txt").write_text("a")
+    ok(researching.run(*seal))
+
+
+def test_source_of_many_files(row: Row, researching: Person, tmp_path: Path) -> None:
+    folder, packed = tmp_path / "rows", tmp_path / "rows.tar"
+    folder.mkdir()
+    for number in range(MAX_FILES + 1):
+        (folder / f"{number}.txt").touch()
+    met = researching.meets(row, "artifact", "seal", str(folder), "dataset/many")
+    met.follow(researching, FILE=str(packed), SRC=str(folder))
+    ok(researching.run("artifact", "seal", str(packed), "dataset/many"))
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "safetensors"])
+def test_source_malformed(row: Row, researching: Person, tmp_path: Path, suffix: str) -> None:
+    source, name = tmp_path / f"rows.{suffix}", f"dataset/from-{suffix}"
+    source.write_text("x,y\n1,2\n3,4\n")
+    met = researching.meets(row, "artifact", "seal", str(source), name)
+    assert f"rows.{suffix} is not a" in met.what
+    met.follow(researching, SRC=str(source.rename(tmp_path / "rows.csv")), NAME=name)
+    ok(researching.run("artifact", "show", name))
 
 
 def test_disk_full_while_sealing(row: Row, researching: Person, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import resource
 import shlex
 import socket
@@ -15,7 +15,7 @@ import pytest
 
 from jupyter_aisec.people.keys import SigningKey
 from tests.conftest import RunningBroker
-from tests.faults.person import Person, ok
+from tests.faults.person import JOURNAL, Person, ok
 from tests.faults.table import Row
 from tests.scripted import Answer, Scripted
 
@@ -23,23 +23,25 @@ AtTerminal = Callable[[RunningBroker, str], Person]
 
 
 @contextmanager
-def started(person: Person, command: str) -> Iterator[str]:
-    """A broker, started in the foreground by a command as it is printed; its URL."""
+def started(person: Person, command: str, before: tuple[str, ...] = ()) -> Iterator[str]:
+    """A broker, started in the foreground by a command as it is printed; its URL.
+
+    ``before`` is a command that runs it: in a network of its own, say.
+    """
     process = subprocess.Popen(
-        ["bash", "-c", f"exec {command} --json"],
+        [*before, "bash", "-c", f"exec {command}"],
         env=person.environment,
         cwd=person.folder,
         stdout=subprocess.PIPE,
         text=True,
     )
     assert process.stdout is not None
-    text = ""
     try:
-        for line in process.stdout:
-            text += line
-            if line.startswith("}"):
-                break
-        yield str(json.loads(text)["url"])
+        said = process.stdout.readline()
+        running = re.match(r"The broker runs at (\S+) ", said)
+        assert running, said
+        JOURNAL.done(*shlex.split(command))
+        yield running[1]
     finally:
         process.terminate()
         process.wait(30)

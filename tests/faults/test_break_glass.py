@@ -37,12 +37,6 @@ def asking(artifact: str) -> tuple[str, ...]:
     return ("grant", "request", artifact, "--for", "10m", "--reason", "pager", "--break-glass")
 
 
-def without_glass(person: Person, arguments: tuple[str, ...]) -> None:
-    """What the advice says in words: the same request, without the option."""
-    asked = ok(person.run(*(one for one in arguments if one != "--break-glass")))
-    assert "pending" in asked.stdout or "scheduled" in asked.stdout
-
-
 @pytest.fixture
 def broken(broker: RunningBroker, artifact: str) -> str:
     """A grant for which the researcher broke the glass."""
@@ -60,8 +54,7 @@ def test_glass_not_let_be_broken(row: Row, researching: Person) -> None:
     name = "dataset/strict"
     researching.broker.client("researcher").seal(name, {"x": b"1"}, labels=["strict"])
     met = researching.meets(row, *asking(name))
-    assert met.commands() == ["--break-glass"]
-    without_glass(researching, met.arguments)
+    assert "pending" in met.follow(researching, TEXT="pager")
 
 
 def test_glass_that_there_is_not(row: Row, researching: Person, artifact: str) -> None:
@@ -69,8 +62,7 @@ def test_glass_that_there_is_not(row: Row, researching: Person, artifact: str) -
     others = (rule + rest).replace('"dataset/*"', '"dataset/other*"')
     researching.broker.put_in_force(first + others + WAIVER)
     met = researching.meets(row, *asking(artifact))
-    assert met.commands() == ["--break-glass"]
-    without_glass(researching, met.arguments)
+    assert "scheduled" in met.follow(researching, TEXT="pager")
 
 
 def test_glass_broken_again(
@@ -78,11 +70,9 @@ def test_glass_broken_again(
 ) -> None:
     met = researching.meets(row, *asking(artifact))
     assert met.holes["GRANT"] == broken
-    show, option = met.commands()
-    said = researching.type(show)
+    said = met.follow(researching, TEXT="pager")
     assert "approver can review it" in said
-    assert option == "--break-glass"
-    without_glass(researching, met.arguments)
+    assert "pending" in said
     approving.type(f"aisec grant review {broken}")
     ok(researching.run(*asking(artifact)))
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from jupyter_aisec.client.home import DEFAULT_BROKER
 from jupyter_aisec.grants.policy import DEFAULT_POLICY_TEXT
 from tests.conftest import RunningBroker
 from tests.faults.clocks import exported
 from tests.faults.person import Met, Person, ok
 from tests.faults.table import Row
-from tests.faults.test_at_the_broker import starts
+from tests.faults.test_at_the_broker import started, starts
+from tests.faults.test_at_the_log_in import invited
+from tests.faults.tls import NAME, tls_in_front_of
 
 AtTerminal = Callable[[RunningBroker, str], Person]
 
@@ -33,11 +37,18 @@ def newcomer(broker: RunningBroker, at_terminal: AtTerminal) -> Callable[[str], 
 # -- at the broker
 
 
-def test_no_encryption(row: Row, researching: Person) -> None:
-    """A name that is not known to be this machine's, and is."""
-    researching.environment["AISEC_BROKER"] = researching.broker.url.replace("127.0.0.1", "127.1")
-    met = researching.meets(row, "whoami")
-    researching.type(met.commands()[1])
+def test_no_encryption(row: Row, researching: Person, tmp_path: Path) -> None:
+    """A name that is not known to be this machine's, and is. Either way on."""
+    address = researching.broker.url.removeprefix("http://")
+    plain = f"http://{address.replace('127.0.0.1', NAME)}"
+    with tls_in_front_of(address, tmp_path) as (front, certificate):
+        researching.environment |= {"AISEC_BROKER": plain, "REQUESTS_CA_BUNDLE": str(certificate)}
+        encrypted, allowed = researching.meets(row, "whoami").commands(BROKER=front)
+        researching.type(encrypted)
+        assert researching.environment["AISEC_BROKER"] == f"https://{front}"
+        ok(researching.run("whoami"))
+    researching.environment["AISEC_BROKER"] = plain
+    researching.type(allowed)
     ok(researching.run("whoami"))
 
 
@@ -52,16 +63,23 @@ def test_broker_made_twice(
     start = ("broker", "start", "--home", str(unstarted.home), "--listen", "127.0.0.1:0")
     starts(person, start)
     ok(person.run(*met.with_option(FOLDER=str(tmp_path / "another"))))
+    with started(person, met.commands(FOLDER="")[0], before=ALONE) as url:
+        assert url == DEFAULT_BROKER
+
+
+# A network with nobody else in it: the port that brokers have by default is free there.
+ALONE = ("unshare", "--user", "--map-root-user", "--net", "sh", "-c")
+ALONE += ('ip link set lo up && exec "$0" "$@"',)
 
 
 def test_key_of_nobody(row: Row, researching: Person, tmp_path: Path) -> None:
-    key = tmp_path / "admin.pem"
+    key = researching.folder / "admin.pem"
     key.write_text("-----BEGIN PRIVATE KEY-----\n")
     init = ("broker", "init", "--admin", f"admin={key}", "--home", str(tmp_path / "made"))
     met = researching.meets(row, *init)
     owner = Person(researching.broker, "owner", tmp_path)
     key.unlink()
-    owner.type(f"cd {tmp_path}; {met.commands()[0]}")
+    met.follow(owner)
     ok(researching.run(*init))
 
 
@@ -161,15 +179,10 @@ def test_name_given_before(
     """Whoever signs last is told: until then nothing is sent."""
     broker.add("norma", "researcher")
     file = str(approving.folder.parent / "invitation.json")
-    for name in ("norma", "norma-2"):
-        add = ("person", "add", name, "--role", "researcher", "--out", file)
-        ok(approving.run(*add))
-        sign = ("person", "countersign", file, "--yes")
-        if name == "norma":
-            researching.meets(row, *sign)
-            Path(file).unlink()
-        else:
-            ok(researching.run(*sign))
+    ok(approving.run("person", "add", "norma", "--role", "researcher", "--out", file))
+    met = researching.meets(row, "person", "countersign", file, "--yes")
+    (add,) = met.commands(NAME="norma-2", ROLE="researcher")
+    assert invited(approving, add).startswith("norma-2.")
 
 
 def test_name_impossible(row: Row, approving: Person, tmp_path: Path) -> None:
@@ -192,9 +205,9 @@ def test_file_to_sign_there_already(row: Row, approving: Person, tmp_path: Path)
     add = ("person", "add", "zora", "--role", "researcher", "--out")
     ok(approving.run(*add, str(file)))
     before = file.read_bytes()
-    approving.meets(row, *add, str(file))
+    met = approving.meets(row, *add, str(file))
     assert file.read_bytes() == before
-    ok(approving.run(*add, str(tmp_path / "another.json")))
+    ok(approving.run(*met.with_option(FILE=str(tmp_path / "another.json"))))
 
 
 def test_home_is_a_file(
@@ -210,29 +223,22 @@ def test_home_is_a_file(
 
 
 def test_person_removed(
-    row: Row,
-    approving: Person,
-    researching: Person,
-    newcomer: Callable[[str], Person],
-    tmp_path: Path,
+    row: Row, approving: Person, newcomer: Callable[[str], Person], tmp_path: Path
 ) -> None:
     person = newcomer("rita")
     ok(approving.run("person", "remove", "rita", "--yes"))
     met = person.meets(row, "login")
     (add,) = met.commands(NAME="rita-2", ROLE="researcher")
-    invitation = str(tmp_path / "rita-2.json")
-    said = approving.type(f"{add} --out {invitation}")
-    ok(researching.run("person", "countersign", invitation, "--yes"))
+    token = invited(approving, add)
     person.environment["AISEC_HOME"] = str(tmp_path / "rita-2")
-    ok(person.run("login", "--token", said.partition("--token ")[2].split()[0]))
+    ok(person.run("login", "--token", token))
 
 
 def test_signed_already(row: Row, approving: Person, researching: Person, tmp_path: Path) -> None:
     file = str(tmp_path / "invitation.json")
     ok(approving.run("person", "add", "sara", "--role", "researcher", "--out", file))
-    sign = ("person", "countersign", file, "--yes")
-    approving.meets(row, *sign)
-    ok(researching.run(*sign))
+    met = approving.meets(row, "person", "countersign", file, "--yes")
+    assert "in force" in met.follow(researching, FILE=file)
 
 
 def test_not_to_countersign(
@@ -248,7 +254,9 @@ def test_not_to_countersign(
 
 
 def test_not_their_role(row: Row, approving: Person, newcomer: Callable[[str], Person]) -> None:
-    newcomer("rolf").meets(row, "audit", "verify")
+    person = newcomer("rolf")
+    shown = person.meets(row, "audit", "verify").follow(person)
+    assert re.search(r"^approver .*approver", shown, re.M)
     ok(approving.run("audit", "verify"))
 
 
@@ -276,20 +284,29 @@ def test_clock_wrong_while_signing(row: Row, approving: Person, grant: str) -> N
 
 def test_may_not_ask(row: Row, approving: Person, researching: Person, artifact: str) -> None:
     ask = ("grant", "request", artifact, "--for", "1h", "--reason", "r")
-    approving.meets(row, *ask)
+    assert "may ask: role:researcher" in approving.meets(row, *ask).follow(approving)
     ok(researching.run(*ask))
 
 
 # -- sealing
 
 
-def seal(row: Row, person: Person, name: str, wrong: tuple[str, ...], *right: str) -> Met:
-    """With one wrong word nothing is sealed; with the right one it is."""
+def seal(row: Row, person: Person, name: str, *wrong: str) -> Met:
+    """With one wrong option nothing is sealed."""
     source = person.folder.parent / "rows.csv"
     source.write_text("x\n1\n")
-    met = person.meets(row, "artifact", "seal", str(source), name, *wrong)
-    ok(person.run("artifact", "seal", str(source), name, *right))
-    return met
+    return person.meets(row, "artifact", "seal", str(source), name, *wrong)
+
+
+def test_label_impossible(row: Row, researching: Person) -> None:
+    met = seal(row, researching, "dataset/labelled", "--label", "Top Secret")
+    ok(researching.run(*met.instead("--label top-secret")))
+
+
+def elsewhere(row: Row, person: Person, name: str, to: str) -> None:
+    """It is not sealed there; in a folder it is."""
+    met = seal(row, person, name, "--to", to)
+    ok(person.run(*met.with_option(FOLDER=str(person.folder.parent / "elsewhere"))))
 
 
 def test_source_missing(row: Row, researching: Person, tmp_path: Path) -> None:
@@ -300,25 +317,16 @@ def test_source_missing(row: Row, researching: Person, tmp_path: Path) -> None:
     ok(researching.run(*seal))
 
 
-def test_store_elsewhere(row: Row, researching: Person, tmp_path: Path) -> None:
-    right = ("--to", str(tmp_path / "elsewhere"))
-    met = seal(row, researching, "dataset/elsewhere", ("--to", "ftp://host/folder"), *right)
-    assert "s3" in met.holes["KINDS"]
+def test_store_elsewhere(row: Row, researching: Person) -> None:
+    elsewhere(row, researching, "dataset/elsewhere", "ftp://host/folder")
 
 
-def test_sealed_from_nowhere(row: Row, researching: Person, tmp_path: Path) -> None:
-    right = ("--to", str(tmp_path / "elsewhere"))
-    seal(row, researching, "dataset/far", ("--to", "gs://bucket/folder"), *right)
+def test_sealed_from_nowhere(row: Row, researching: Person) -> None:
+    elsewhere(row, researching, "dataset/far", "gs://bucket/folder")
 
 
-def test_store_in_memory(row: Row, researching: Person, tmp_path: Path) -> None:
-    right = ("--to", str(tmp_path / "elsewhere"))
-    seal(row, researching, "dataset/fleeting", ("--to", "memory://folder"), *right)
-
-
-def test_label_impossible(row: Row, researching: Person) -> None:
-    wrong, right = ("--label", "Top Secret"), ("--label", "top-secret")
-    seal(row, researching, "dataset/labelled", wrong, *right)
+def test_store_in_memory(row: Row, researching: Person) -> None:
+    elsewhere(row, researching, "dataset/fleeting", "memory://folder")
 
 
 STRICT = """
@@ -373,7 +381,8 @@ def test_no_rule(row: Row, asking: Person) -> None:
 
 
 def test_denied_by_a_rule(row: Row, asking: Person) -> None:
-    asking.meets(row, "grant", "request", "dataset/open", "dataset/secret", *ASKS)
+    met = asking.meets(row, "grant", "request", "dataset/open", "dataset/secret", *ASKS)
+    assert "denies it to everybody" in met.follow(asking)
     ok(asking.run("grant", "request", "dataset/open", *ASKS))
 
 
@@ -384,7 +393,7 @@ def test_may_not_seal(
     source.write_text("x\n1\n")
     ok((person := at_terminal(strict, "approver")).run("login"))
     seal = ("artifact", "seal", str(source), "dataset/new")
-    person.meets(row, *seal)
+    assert "may seal: person:researcher" in person.meets(row, *seal).follow(person)
     ok(asking.run(*seal))
 
 

@@ -140,4 +140,4 @@ def test_help_is_shown_and_is_no_error(parse, line, capsys):
 def test_a_reason_of_two_words_is_said_to_need_quotes():
     with pytest.raises(UsageError) as raised:
         parse_grant("request dataset/a --for 1h --reason Ablation 12")
-    assert raised.value.next.startswith("Quote what has spaces. %grant")
+    assert raised.value.next.startswith("Quote what has spaces. It is written %grant")

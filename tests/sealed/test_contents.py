@@ -116,7 +116,7 @@ def test_what_is_no_file_is_refused(tmp_path):
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(UsageError) as caught:
         contents.files_at(tmp_path)
-    assert caught.value.code == "source-count"
+    assert caught.value.code == "source-empty"
 
 
 def test_too_many_files_are_refused(tmp_path, monkeypatch):

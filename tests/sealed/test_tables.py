@@ -63,10 +63,17 @@ def test_no_table(sealed):
     assert caught.value.code == "no-table"
 
 
-@pytest.mark.parametrize("name", ["a.parquet", "a.csv", "a.jsonl"])
-def test_a_malformed_table(name, sealed):
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.parquet", b"PAR1" + bytes(100) + b"\x20\0\0\0PAR1"),  # its ends look like one
+        ("a.csv", b'"\x00{unclosed'),
+        ("a.jsonl", b'"\x00{unclosed'),
+    ],
+)
+def test_a_malformed_table(name, data, sealed):
     with pytest.raises(MalformedError) as caught:
-        load_table(sealed({name: b'"\x00{unclosed'}).open())
+        load_table(sealed({name: data}).open())
     assert caught.value.code == "table-malformed"
 
 

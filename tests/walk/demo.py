@@ -59,7 +59,7 @@ def main() -> int:
 
         story.step("The quickstart notebook, in the secure kernel; the approver at a terminal")
         walk.approve_what_comes()
-        notebook = walk.notebook(NOTEBOOKS / "quickstart.ipynb", "aisec")
+        notebook = walk.notebook(NOTEBOOKS / "quickstart.ipynb")
         cells = json.loads(notebook.read_text())["cells"]
         story.tell(f"{sum(cell['cell_type'] == 'code' for cell in cells)} cells ran: {notebook}")
         for grant in walk.aisec("grant", "list", "--json", person="approver").expect().json:

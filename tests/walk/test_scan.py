@@ -19,7 +19,7 @@ def hits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Hit]]:
     with Walk(tmp_path_factory.mktemp("leaky")) as walk:
         walk.plant()
         walk.approve_what_comes()
-        walk.notebook(Path(__file__).with_name("leaky.ipynb"), "python3")
+        walk.notebook(Path(__file__).with_name("leaky.ipynb"))
         yield walk.scan()
 
 
@@ -31,7 +31,7 @@ def hits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Hit]]:
         ("leak.parquet", "text column", "parquet/raw"),
         ("leak.bin", "tensor", "raw"),
         ("leak.hex", "end of the tensor", "hex"),
-        ("leaky-python3.ipynb", "text column", "raw"),
+        ("leaky.ipynb", "text column", "raw"),
     ],
 )
 def test_finds_what_was_leaked_as(hits: list[Hit], file: str, needle: str, form: str) -> None:

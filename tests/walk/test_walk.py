@@ -22,13 +22,13 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
         walk.trust.write_text(walk.aisec("broker", "trust", person="researcher").expect().out)
         walk.plant()
         walk.approve_what_comes()
-        walk.notebook(NOTEBOOKS / "quickstart.ipynb", "aisec")
+        walk.notebook(NOTEBOOKS / "quickstart.ipynb")
         yield walk
 
 
 @pytest.fixture(scope="module")
 def notebook(walk: Walk) -> Any:
-    return json.loads((walk.work / "quickstart-aisec.ipynb").read_text())
+    return json.loads((walk.work / "quickstart.ipynb").read_text())
 
 
 def _verify(walk: Walk, what: str | Path, code: int) -> Any:

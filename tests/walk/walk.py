@@ -57,8 +57,9 @@ class Ran:
 class Walk:
     """One broker, two accounts, one store; a context manager that ends what it started."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, lab: bool = False) -> None:
         self.folder = folder
+        self._lab = lab
         self.work = folder / "work"
         self.trust = folder / "trust.json"
         self.needles: tuple[Needle, ...] = ()
@@ -80,10 +81,16 @@ class Walk:
         self.stop()
 
     def start(self) -> None:
-        """Start the broker with its two accounts and the sealed sample artifacts."""
-        command = [str(SCRIPTS / "aisec"), "quickstart", "--home", str(self.folder), "--no-lab"]
+        """Start the broker with its two accounts and the sealed sample artifacts.
+
+        With ``lab``, JupyterLab too, in no browser yet.
+        """
+        command = [str(SCRIPTS / "aisec"), "quickstart", "--home", str(self.folder), "--json"]
         self._broker = subprocess.Popen(
-            [*command, "--json"], env=self.environment(), stdout=subprocess.PIPE, text=True
+            [*command, "--no-browser" if self._lab else "--no-lab"],
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self.ready = self._read_json(self._broker)
 
@@ -195,12 +202,15 @@ class Walk:
 
     # -- notebooks
 
-    def notebook(self, source: Path, kernel: str, *, extra: Mapping[str, str] = {}) -> Path:
-        """Run a notebook from top to bottom and save it with its outputs; returns the copy."""
+    def notebook(self, source: Path, *, extra: Mapping[str, str] = {}) -> Path:
+        """Run a notebook from top to bottom and save it with its outputs; returns the copy.
+
+        It runs in the kernel that it names itself.
+        """
         self.work.mkdir(exist_ok=True)
-        copy = self.work / f"{source.stem}-{kernel}.ipynb"
+        copy = self.work / source.name
         shutil.copyfile(source, copy)
-        execute = ("jupyter", "execute", "--inplace", f"--kernel_name={kernel}", copy)
+        execute = ("jupyter", "execute", "--inplace", copy)
         self.run(*execute, person="researcher", extra=extra).expect()
         return copy
 
