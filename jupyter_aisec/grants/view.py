@@ -81,6 +81,12 @@ class GrantView(msgspec.Struct, frozen=True, kw_only=True):
     request: Envelope
     terms: Terms
 
+    @property
+    def holder(self) -> str | None:
+        """The key id of the kernel that holds the seat, if the grant has not ended."""
+        last = self.kernels[-1] if self.kernels and self.state != "ended" else None
+        return None if last is None or last.confirmed else last.kernel
+
 
 class Explained(msgspec.Struct, frozen=True, kw_only=True):
     """What policy would say about a request: the terms, or why not."""
