@@ -66,13 +66,16 @@ class Broker:
         """Keeps a refusal in the ledger: that somebody tried is worth knowing.
 
         Not kept are slips (a name that nobody knows, the same statement sent twice), nor more
-        than :class:`RefusalLimit` lets through.
+        than :class:`RefusalLimit` lets through. A grant of others, which is as unknown to whoever
+        asks as none, is no slip: its id is not guessed.
         """
         try:
             yield
         except RefusedError as error:
-            if not isinstance(error, NotFoundError) and error.code != "statement-recorded":
-                with self.ledger.reading() as (_, now):
+            with self.ledger.reading() as (state, now):
+                hidden = error.code == "grant-unknown" and subject in state.grants
+                slip = isinstance(error, NotFoundError) or error.code == "statement-recorded"
+                if hidden or not slip:
                     self._refusals.meet(Attempt(person, action, subject), error, now)
             raise
 

@@ -16,13 +16,14 @@ from jupyter_aisec.grants.approvals import ended_error
 from jupyter_aisec.grants.catalog import ArtifactVersion
 from jupyter_aisec.grants.grant import Grant
 from jupyter_aisec.grants.names import check_digest, check_id, split_reference
-from jupyter_aisec.grants.state import State
+from jupyter_aisec.grants.state import State, unknown_grant
 
 __all__ = [
     "action_reused",
     "check_action",
     "check_opening",
     "find_version",
+    "known_grant",
     "verify_statements",
 ]
 
@@ -43,7 +44,7 @@ def check_opening(
     ``seal_id`` and ``approvals`` are what an entry says of it. Approvals were counted and
     checked one by one as they were recorded; their signatures: :func:`verify_statements`.
     """
-    found = state.grant(grant)
+    found = known_grant(state, grant, kernel)
     _check_window(found, at)
     _check_kernel(state, found, kernel)
     sealed = find_version(state, found, artifact, version)
@@ -57,6 +58,18 @@ def check_opening(
     if (seal_id, approvals) != (sealed.seal_id, found.terms.approvals):
         raise RefusedError("The release is not what the grant allows.", code="release-differs")
     return sealed
+
+
+def known_grant(state: State, grant: str, kernel: str) -> Grant:
+    """The grant, if it is of the person whose kernel asks; else there is none, in the same words.
+
+    Asked first: what a grant covers, and whether it has ended, is nothing for other kernels.
+    Raises NotFoundError (``grant-unknown``).
+    """
+    found, known = state.grant(grant), state.kernels.get(kernel)
+    if known is not None and known.person != found.person:
+        raise unknown_grant(grant)
+    return found
 
 
 def verify_statements(state: State, grant: str) -> None:
