@@ -12,6 +12,7 @@ import msgspec
 
 from jupyter_aisec.errors import IdentityError, LedgerError, NotFoundError
 from jupyter_aisec.grants.catalog import Catalog
+from jupyter_aisec.grants.flow import Flow
 from jupyter_aisec.grants.grant import Grant
 from jupyter_aisec.grants.policy import Policy
 from jupyter_aisec.grants.signed import Signed
@@ -41,7 +42,7 @@ class Invited(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Kernel(msgspec.Struct, frozen=True, kw_only=True):
-    """A kernel that took a seat, once or more, and the seal ids of what it has opened.
+    """A kernel that took a seat, once or more.
 
     ``bound_by`` is the person's key that signed for the last seat it took.
     """
@@ -49,7 +50,6 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
     key: PublicKey
     person: str
     bound_by: str
-    opened: tuple[str, ...] = ()
 
     def require_valid(self, state: State) -> None:
         """Raises IdentityError if that key was revoked since, or the person removed.
@@ -76,6 +76,7 @@ class State:
         self.catalog = Catalog()
         self.grants: dict[str, Grant] = {}
         self.kernels: dict[str, Kernel] = {}
+        self.flow: Flow[str] = Flow()  # of seal ids
         self.actions: dict[str, Recorded] = {}
         self.sessions: dict[str, Session] = {}  # by the token's SHA-256
         self.invitations: dict[str, Invited] = {}  # open ones, by the token's SHA-256
@@ -112,6 +113,11 @@ class State:
     @policy.setter
     def policy(self, policy: Policy) -> None:
         self._policy = policy
+
+    def labels(self, kernel: str) -> frozenset[str]:
+        """The labels that what the kernel seals must carry."""
+        found = map(self.catalog.sealed, self.flow.counted(kernel))
+        return frozenset(label for version in found if version for label in version.labels)
 
     def time(self, now: datetime) -> datetime:
         """``now``, but never before the last entry, in whole milliseconds as entries have it.

@@ -48,7 +48,8 @@ class GrantView(msgspec.Struct, frozen=True, kw_only=True):
     ``seconds`` is how long it holds and ``artifacts`` what it covers, after every cap and
     narrowing; what was asked is in ``request``. ``warn`` is when to warn the person of the end,
     the first moment first; nobody else has a rule for it. ``ending`` lists the kernels of an ended
-    grant whose keys and buffers nobody has confirmed gone.
+    grant whose keys and buffers nobody has confirmed gone. ``labels`` are those that everything
+    must carry that the kernel in the seat seals now.
     """
 
     id: str
@@ -77,6 +78,7 @@ class GrantView(msgspec.Struct, frozen=True, kw_only=True):
     isolation: Isolation
     kernels: tuple[KernelView, ...]
     ending: tuple[str, ...]
+    labels: tuple[str, ...]
     now: str
     request: Envelope
     terms: Terms
@@ -151,6 +153,7 @@ def grant_view(state: State, grant: Grant, now: datetime) -> GrantView:
             for one in grant.bindings
         ),
         ending=grant.ending(at),
+        labels=tuple(sorted(state.labels(grant.seat.kernel))) if grant.seat else (),
         now=format_time(at),
         request=grant.signed.envelope,
         terms=grant.terms,

@@ -101,6 +101,7 @@ class KernelSession:
         self.bound: dict[str, Lease | None] = {}
         self.closed: dict[str, str] = {}  # grants that open nothing any more, and why
         self.changed = threading.Condition()
+        self._carried: frozenset[str] = frozenset()
         self._listeners: list[Callable[[GrantView], None]] = []
         self._ahead = timedelta(0)  # how far the broker's clock is ahead of ours
 
@@ -147,6 +148,8 @@ class KernelSession:
         self._saw_clock(view.now)
         with self.changed:
             self.views[view.id] = view
+            if view.holder == self.key.public.key_id:
+                self._carried |= frozenset(view.labels)
             self.changed.notify_all()
         for listener in list(self._listeners):
             listener(view)
@@ -272,8 +275,13 @@ class KernelSession:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels of everything this kernel has opened, sorted."""
-        return tuple(sorted({label for o in self.ever_opened.values() for label in o.labels}))
+        """The labels of everything this kernel has opened, sorted.
+
+        And those that the broker counts besides: a kernel that had the seat before, and that
+        nobody confirmed gone, may have been this very process.
+        """
+        opened = {label for one in self.ever_opened.values() for label in one.labels}
+        return tuple(sorted(opened | self._carried))
 
     @property
     def parents(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from jupyter_aisec.errors import LedgerError
+from jupyter_aisec.grants.flow import Flow
 from jupyter_aisec.grants.statements import Binding
 from jupyter_aisec.ledger import bodies
 from jupyter_aisec.ledger.bodies import Body
@@ -139,6 +140,19 @@ class Chain:
             if one.kernel == kernel and entry.index < before
         ]
 
+    def flow(self, before: int) -> Flow[tuple[int, Release]]:
+        """What counts as opened by whom before the entry ``before``; releases by their entry."""
+        flow: Flow[tuple[int, Release]] = Flow()
+        for entry, body in self._found:
+            if entry.index < before:
+                _follow(flow, entry.index, body)
+        return flow
+
+    def shared(self, kernel: str, before: int) -> list[tuple[int, Release]]:
+        """What counts as opened by that kernel though it was released to another of its seat."""
+        counted = self.flow(before).counted(kernel)
+        return [(index, one) for index, one in counted if one.kernel != kernel]
+
     def _one(self, type_: type[B], field: str, value: str) -> tuple[Entry, B]:
         found = [one for one in self.all(type_) if getattr(one[1], field) == value]
         if len(found) != 1:
@@ -149,9 +163,12 @@ class Chain:
 def collect(entries: Sequence[Entry], record: Record) -> tuple[Entry, ...]:
     """The entries of a *whole* ledger that the chain of custody of ``record`` consists of.
 
-    Up to the entry that records the run, where there is one. Costs two passes.
+    Up to the entry that records the run, where there is one. Costs three passes.
     """
-    grants = Chain(entries).grants(record)
+    whole = Chain(entries)
+    grants = whole.grants(record)
+    sealed = whole.sealed(record.output.seal_id)[0].index
+    kin = whole.flow(sealed).kin(record.kernel)
     people: defaultdict[str, list[Entry]] = defaultdict(list)  # by name
     origins: dict[str, list[Entry]] = {}  # by key id: what made that key somebody's
     versions: dict[str, Entry] = {}  # by seal id
@@ -174,7 +191,7 @@ def collect(entries: Sequence[Entry], record: Record) -> tuple[Entry, ...]:
             origins.setdefault(read_binding(body).kernel_key.key_id, []).append(entry)
         elif isinstance(body, bodies.ArtifactSealed):
             versions[body.seal_id] = entry
-        if _is_needed(body, record, grants):
+        if _is_needed(body, record, grants) or (entry.index < sealed and _kernels(body) & kin):
             todo.append(entry)
         if isinstance(body, bodies.RunRecorded) and body.run == record.run:
             break
@@ -229,6 +246,26 @@ def _is_needed(body: Body, record: Record, grants: Container[str]) -> bool:
     if isinstance(body, bodies.RunRecorded):
         return body.run == record.run
     return isinstance(body, bodies.PolicyApplied)  # each, so that versions can be counted
+
+
+def _kernels(body: Body) -> frozenset[str]:
+    """The kernel whose binding, release or ending it is."""
+    if isinstance(body, bodies.SeatBound):
+        return frozenset((read_binding(body).kernel_key.key_id,))
+    if isinstance(body, bodies.KeysReleased | bodies.OutputReleased | bodies.EndingConfirmed):
+        return frozenset((body.kernel,))
+    return frozenset()
+
+
+def _follow(flow: Flow[tuple[int, Release]], index: int, body: Body) -> None:
+    if isinstance(body, bodies.SeatBound):
+        binding = read_binding(body)
+        kernel = binding.kernel_key.key_id
+        flow.bound(kernel, body.grant, binding.person, binding.seat)
+    elif isinstance(body, bodies.KeysReleased | bodies.OutputReleased):
+        flow.released(body.kernel, ((index, one) for one in _released(body)))
+    elif isinstance(body, bodies.EndingConfirmed):
+        flow.confirmed(body.kernel, body.grant)
 
 
 def _signing_keys(body: Body) -> Iterator[str]:

@@ -8,6 +8,7 @@ from jupyter_aisec.ledger.bodies import ArtifactSealed
 from jupyter_aisec.ledger.entry import Entry
 from jupyter_aisec.people.canonical import canonical
 from jupyter_aisec.people.dsse import verify
+from jupyter_aisec.provenance.chain import Release
 from jupyter_aisec.provenance.differences import compare
 from jupyter_aisec.provenance.evidence import Evidence, require_one_signature
 from jupyter_aisec.provenance.statement import STATEMENT_TYPE, make_statement
@@ -29,9 +30,8 @@ __all__ = [
 
 
 def check_inputs(e: Evidence) -> str:
-    """Everything the kernel opened was sealed by somebody the ledger knows."""
-    opened = e.run.chain.releases(e.run.record.kernel, e.run.output_entry.index)
-    seal_ids = sorted({body.seal_id for _, body in opened})
+    """Everything that counts as opened by the kernel was sealed by somebody the ledger knows."""
+    seal_ids = sorted({body.seal_id for _, body in _counted(e)})
     for seal_id in seal_ids:
         _read_sealed(e, *e.run.chain.sealed(seal_id))
     return f"{len(seal_ids)} sealed inputs"
@@ -45,7 +45,7 @@ def check_output(e: Evidence) -> str:
         raise LedgerError("The record names another output than what was sealed.")
     if e.run.output.by != e.seat.person:
         raise IdentityError(f"The output is {e.run.output.by}'s, the kernel {e.seat.person}'s.")
-    for _, body in e.run.chain.releases(e.run.record.kernel, e.run.output_entry.index):
+    for _, body in _counted(e):
         labels = read_manifest(e.run.chain.sealed(body.seal_id)[1].manifest).labels
         if missing := sorted(set(labels) - set(manifest.labels)):
             raise LedgerError(
@@ -53,6 +53,11 @@ def check_output(e: Evidence) -> str:
                 code="labels-missing",
             )
     return f"{manifest.artifact} version {e.run.output.version}, {len(manifest.files)} files"
+
+
+def _counted(e: Evidence) -> tuple[tuple[int, Release], ...]:
+    """What counts as opened by the kernel up to the output, by the entries of the releases."""
+    return e.run.chain.flow(e.run.output_entry.index).counted(e.run.record.kernel)
 
 
 def _read_sealed(e: Evidence, entry: Entry, body: ArtifactSealed) -> Manifest:
@@ -136,7 +141,8 @@ def check_differences(e: Evidence) -> str:
         (entry.index, body)
         for entry, body in e.run.chain.releases(e.run.record.kernel, e.run.output_entry.index)
     ]
-    e.differences = compare(e.run.record, e.run.observation, releases)
+    shared = e.run.chain.shared(e.run.record.kernel, e.run.output_entry.index)
+    e.differences = compare(e.run.record, e.run.observation, releases, shared)
     if not e.differences:
         return "the observers agree"
     kinds = ", ".join(sorted({one.kind for one in e.differences}))
