@@ -79,6 +79,11 @@ class Broker:
                     self._refusals.meet(Attempt(person, action, subject), error, now)
             raise
 
+    def note_refusal(self, person: str, action: str, subject: str, refusal: RefusedError) -> None:
+        """Keeps a refusal that somebody else made, by the same limit."""
+        with self.ledger.reading() as (_, now):
+            self._refusals.meet(Attempt(person, action, subject), refusal, now)
+
     def _keep(self, attempt: Attempt, refusal: RefusedError) -> None:
         self.ledger.append(
             lambda state, _: propose_refusal(

@@ -28,6 +28,7 @@ __all__ = [
     "FindingView",
     "LeaseView",
     "ListedView",
+    "NotedView",
     "OutputReleaseView",
     "OutputSourceView",
     "PersonView",
@@ -200,6 +201,12 @@ class OutputReleaseView(View):
 
 class EndedView(View):
     recorded: bool
+
+
+class NotedView(View):
+    """The broker has heard it; how much of it the ledger keeps is limited."""
+
+    noted: Literal[True] = True
 
 
 class RunView(View):

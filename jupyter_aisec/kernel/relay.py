@@ -95,6 +95,13 @@ class _Handler(web.RequestHandler):
             )
         )
 
+    def write_error(self, status_code: int, **fault: Any) -> None:
+        """A method that a route does not have is not on the list either."""
+        if status_code == 405:
+            self.refuse()
+        else:
+            super().write_error(status_code, **fault)
+
     def log_exception(self, *fault: Any) -> None:
         """By its kind alone: tornado's own line has the URL in it, which the kernel chose."""
         kind = getattr(fault[0], "__name__", "?") if fault else "?"

@@ -25,6 +25,7 @@ from jupyter_aisec.ids import new_id
 from jupyter_aisec.kernel import keeping, shelf
 from jupyter_aisec.kernel.desk import KeeperDesk
 from jupyter_aisec.kernel.folder import RelayFolder
+from jupyter_aisec.kernel.refusals import kind_of
 from jupyter_aisec.kernel.saved import open_saved
 from jupyter_aisec.ledger import Checkpoint, NoteSigner, open_checkpoint, sign_checkpoint
 from jupyter_aisec.people.dsse import Envelope
@@ -159,6 +160,8 @@ def test_events_reach_the_kernel(relay):
         ("POST", "/keeper/approve"),
         ("GET", "/v1/ledger/entries"),
         ("GET", "/v1/whoami?note=plaintext"),
+        ("DELETE", "/v1/whoami"),
+        ("BREW", "/keeper/about"),
     ],
 )
 def test_what_is_not_on_the_list_is_refused_and_an_event(relay, method, path):
@@ -166,6 +169,7 @@ def test_what_is_not_on_the_list_is_refused_and_an_event(relay, method, path):
     assert answer.status_code == 403
     assert answer.json()["code"] == "relay-refused"
     assert relay.refused == [(method, path.partition("?")[0])]
+    assert kind_of(*relay.refused[0])[1] != "elsewhere"
 
 
 @pytest.mark.parametrize(
