@@ -76,6 +76,7 @@ class Face:
         """The extension is loaded again: a kernel keeps its keys, and what it has opened."""
         if self._session is not None:
             self._session.recorder = to.recorder
+            self._session.unsure = set(self._session.bound)
             self._session.listen(to._show)
             to._session = self._session
 

@@ -99,6 +99,7 @@ class KernelSession:
         self.ever_opened: dict[str, Opened | Shown] = {}
         self.views: dict[str, GrantView] = {}
         self.bound: dict[str, Lease | None] = {}
+        self.unsure: set[str] = set()  # of those: bound again before anything opens under them
         self.closed: dict[str, str] = {}  # grants that open nothing any more, and why
         self.changed = threading.Condition()
         self._carried: frozenset[str] = frozenset()
@@ -224,11 +225,12 @@ class KernelSession:
     # -- seats and keys
 
     def bind(self, view: GrantView) -> None:
-        """Takes the seat, once per kernel start."""
-        if view.id in self.bound:
+        """Takes the seat, once per kernel start; whoever signs knows if it has it already."""
+        if view.id in self.bound and view.id not in self.unsure:
             return
         self.saw(self.desk.bind(view.id, self.key.public, self.release_key.public))
-        self.bound[view.id] = None
+        self.bound.setdefault(view.id, None)
+        self.unsure.discard(view.id)
 
     def release(self, artifact: str, *, version: int | None = None, wait: bool = True) -> Released:
         """The keys of an artifact version, logged before they come.
