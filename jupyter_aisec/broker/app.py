@@ -23,6 +23,7 @@ from jupyter_aisec.broker.routes import (
     outputs,
     people,
     policy,
+    refusals,
     runs,
 )
 from jupyter_aisec.broker.service import Broker
@@ -70,7 +71,9 @@ def make_app(broker: Broker) -> FastAPI:
     app.state.broker = broker
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # as FastAPI documents it
     add_problem_handlers(app)
-    for routes in (people, artifacts, grants, outputs, runs, policy, ledger, events, health):
+    for routes in (
+        people, artifacts, grants, outputs, runs, refusals, policy, ledger, events, health
+    ):  # fmt: skip
         app.include_router(routes.router)
     app.add_middleware(BodyLimit)
     app.add_middleware(NoTraces)

@@ -21,7 +21,7 @@ from jupyter_aisec.broker.schemas import KeysIn
 from jupyter_aisec.broker.service import Broker
 from jupyter_aisec.broker.views import ReleaseView, envelope_model
 from jupyter_aisec.errors import TamperedError
-from jupyter_aisec.grants.openings import find_version
+from jupyter_aisec.grants.openings import find_version, known_grant
 from jupyter_aisec.grants.releases import propose_release
 from jupyter_aisec.grants.state import State
 from jupyter_aisec.grants.statements import ReleaseStatement
@@ -42,12 +42,13 @@ def release_keys(broker: Broker, grant_id: str, ask: KeysIn, signed: KernelReque
     """The data keys that the kernel asks for, if promise P1 holds; else whatever it says."""
 
     def propose(state: State, now: datetime) -> KeysReleased:
+        repeated = signed.action in state.actions
         return propose_release(
             state,
             grant_id,
             ask.artifact,
             ask.version,
-            None if signed.action in state.actions else _key_ids(state, grant_id, ask),
+            None if repeated else _key_ids(state, grant_id, ask, signed.kernel),
             signed.kernel,
             signed.action,
             signed.sha256,
@@ -96,11 +97,11 @@ def release_once(
             return body, encrypted, state.actions[signed.action].index
 
 
-def _key_ids(state: State, grant_id: str, ask: KeysIn) -> tuple[str, ...] | None:
+def _key_ids(state: State, grant_id: str, ask: KeysIn, kernel: str) -> tuple[str, ...] | None:
     """The keys of the files asked for, in the version that is released; None for all."""
     if ask.files is None:
         return None
-    version = find_version(state, state.grant(grant_id), ask.artifact, ask.version)
+    version = find_version(state, known_grant(state, grant_id, kernel), ask.artifact, ask.version)
     manifest = read_manifest(version.manifest)
     return tuple(manifest.file(name).key_id for name in ask.files)
 

@@ -23,6 +23,7 @@ __all__ = [
     "KeysIn",
     "OutputIn",
     "PolicyIn",
+    "RelayRefusedIn",
     "RunIn",
     "SealedIn",
     "StatementIn",
@@ -135,6 +136,14 @@ class OutputIn(Strict):
     grants: dict[Annotated[str, Field(max_length=40)], Annotated[str, Field(max_length=40)]] = (
         Field(max_length=MAX_KEYS)
     )
+
+
+class RelayRefusedIn(Strict):
+    """What a relay refused, and how often: which kind of request, and nothing that was in it."""
+
+    method: str = Field(pattern="^[A-Z]{1,10}$")
+    route: str = Field(pattern="^[a-z-]{1,20}$")
+    count: int = Field(ge=1, le=1000)
 
 
 class EndedIn(Strict):

@@ -70,19 +70,27 @@ class Broker:
         """Keeps a refusal in the ledger: that somebody tried is worth knowing.
 
         Not kept are slips (a name that nobody knows, the same statement sent twice), nor more
-        than :class:`RefusalLimit` lets through. A limit that is reached is an alert, too.
+        than :class:`RefusalLimit` lets through. A grant of others, which is as unknown to whoever
+        asks as none, is no slip: its id is not guessed. A limit that is reached is an alert, too.
         """
         attempt = Attempt(person, action, subject)
         try:
             yield
         except RefusedError as error:
-            if not isinstance(error, NotFoundError) and error.code != "statement-recorded":
-                with self.ledger.reading() as (_, now):
+            with self.ledger.reading() as (state, now):
+                hidden = error.code == "grant-unknown" and subject in state.grants
+                slip = isinstance(error, NotFoundError) or error.code == "statement-recorded"
+                if hidden or not slip:
                     self._refusals.meet(attempt, error, now)
             if isinstance(error, LimitReachedError):
                 raise_alert(self.ledger, attempt, error.reached)
             raise
         alert_overstepped(self.ledger, attempt)
+
+    def note_refusal(self, person: str, action: str, subject: str, refusal: RefusedError) -> None:
+        """Keeps a refusal that somebody else made, by the same limit."""
+        with self.ledger.reading() as (_, now):
+            self._refusals.meet(Attempt(person, action, subject), refusal, now)
 
     def _keep(self, attempt: Attempt, refusal: RefusedError) -> None:
         self.ledger.append(

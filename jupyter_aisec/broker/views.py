@@ -29,6 +29,7 @@ __all__ = [
     "FindingView",
     "LeaseView",
     "ListedView",
+    "NotedView",
     "OutputReleaseView",
     "OutputSourceView",
     "PersonView",
@@ -227,6 +228,12 @@ class OutputReleaseView(View):
 
 class EndedView(View):
     recorded: bool
+
+
+class NotedView(View):
+    """The broker has heard it; how much of it the ledger keeps is limited."""
+
+    noted: Literal[True] = True
 
 
 class RunView(View):

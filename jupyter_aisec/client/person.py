@@ -407,6 +407,11 @@ class PersonClient:
         """Confirm that a kernel (its key id) holds no keys and no plaintext any more."""
         return self.http.post(f"/v1/grants/{grant}/ended", {"kernel": kernel, "how": how})
 
+    def relay_refused(self, method: str, route: str, count: int) -> Any:
+        """Tell, as a keeper, what its relay refused this person's secure kernel, and how often."""
+        body = {"method": method, "route": route, "count": count}
+        return self.http.post("/v1/refusals", body)
+
     # -- runs, ledger, events
 
     def runs(self) -> tuple[RunView, ...]:

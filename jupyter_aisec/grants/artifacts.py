@@ -112,10 +112,9 @@ def _signer(state: State, manifest: Envelope, facts: ManifestFacts) -> Signed[Ma
 
 
 def _check_labels(state: State, signed: Signed[ManifestFacts]) -> None:
-    """Labels flow: from the parents, and from everything that the sealing kernel has opened."""
+    """Labels flow: from the parents, and from all that counts as opened by the sealing kernel."""
     facts = signed.statement
-    kernel = state.kernels.get(signed.keys[0].key_id)
-    opened = kernel.opened if kernel else ()
+    opened = state.flow.counted(signed.keys[0].key_id)
     for seal_id in dict.fromkeys((*facts.parents, *opened)):
         source = state.catalog.sealed(seal_id)
         if source is None:

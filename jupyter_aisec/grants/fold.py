@@ -214,13 +214,10 @@ def _seat_bound(state: State, body: bodies.SeatBound, found: Signed[Binding], at
     grant = state.grants[body.grant]
     bound = Bound(index=state.size, at=at, signed=found)
     _change(state, grant, bindings=(*grant.bindings, bound))
-    known = state.kernels.get(bound.kernel)
     state.kernels[bound.kernel] = Kernel(
-        key=found.statement.kernel_key,
-        person=grant.person,
-        bound_by=found.keys[0].key_id,
-        opened=known.opened if known else (),
+        key=found.statement.kernel_key, person=grant.person, bound_by=found.keys[0].key_id
     )
+    state.flow.bound(bound.kernel, grant.id, grant.person, found.statement.seat)
 
 
 def _keys_released(state: State, body: bodies.KeysReleased, found: object, at: datetime) -> None:
@@ -241,11 +238,9 @@ def _released(
 ) -> None:
     """The kernel has opened these from now on: their labels flow, and its person's limits count."""
     state.actions[body.action] = Recorded(index=state.size, body=body)
-    kernel = state.kernels[body.kernel]
-    opened = tuple(dict.fromkeys((*kernel.opened, *seal_ids)))
-    state.kernels[body.kernel] = msgspec.structs.replace(kernel, opened=opened)
+    state.flow.released(body.kernel, seal_ids)
     versions = (version for one in seal_ids if (version := state.catalog.sealed(one)))
-    state.usage.note_opening(kernel.person, versions, at)
+    state.usage.note_opening(state.kernels[body.kernel].person, versions, at)
 
 
 def _ending_confirmed(
@@ -257,6 +252,7 @@ def _ending_confirmed(
         for one in grant.bindings
     )
     _change(state, grant, bindings=confirmed)
+    state.flow.confirmed(body.kernel, body.grant)
 
 
 def _run_recorded(state: State, body: bodies.RunRecorded, found: object, at: datetime) -> None:

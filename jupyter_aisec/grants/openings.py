@@ -17,7 +17,7 @@ from jupyter_aisec.grants.approvals import ended_error
 from jupyter_aisec.grants.catalog import ArtifactVersion
 from jupyter_aisec.grants.grant import Grant
 from jupyter_aisec.grants.names import check_digest, check_id, split_reference
-from jupyter_aisec.grants.state import State
+from jupyter_aisec.grants.state import State, unknown_grant
 from jupyter_aisec.grants.waived import check_waived_opening
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "check_labels",
     "check_opening",
     "find_version",
+    "known_grant",
     "verify_statements",
 ]
 
@@ -46,7 +47,7 @@ def check_opening(
     ``seal_id`` and ``approvals`` are what an entry says of it. Approvals were counted and
     checked one by one as they were recorded; their signatures: :func:`verify_statements`.
     """
-    found = state.grant(grant)
+    found = known_grant(state, grant, kernel)
     _check_window(found, at)
     check_waived_opening(found, state.policies[found.terms.policy_version], state.policy)
     _check_kernel(state, found, kernel)
@@ -69,6 +70,18 @@ def check_labels(
             f"`%grant request {artifact} --for 1h --reason TEXT`.",
             code="labels-new",
         )
+
+
+def known_grant(state: State, grant: str, kernel: str) -> Grant:
+    """The grant, if it is of the person whose kernel asks; else there is none, in the same words.
+
+    Asked first: what a grant covers, and whether it has ended, is nothing for other kernels.
+    Raises NotFoundError (``grant-unknown``).
+    """
+    found, known = state.grant(grant), state.kernels.get(kernel)
+    if known is not None and known.person != found.person:
+        raise unknown_grant(grant)
+    return found
 
 
 def verify_statements(state: State, grant: str) -> None:

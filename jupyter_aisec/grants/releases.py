@@ -13,6 +13,7 @@ from jupyter_aisec.grants.openings import (
     check_action,
     check_opening,
     find_version,
+    known_grant,
     verify_statements,
 )
 from jupyter_aisec.grants.state import State
@@ -50,7 +51,7 @@ def propose_release(
         ):
             raise action_reused()
     else:
-        found = find_version(state, state.grant(grant), artifact, version)
+        found = find_version(state, known_grant(state, grant, kernel), artifact, version)
         body = KeysReleased(
             grant=grant,
             action=action,

@@ -12,6 +12,7 @@ import msgspec
 
 from jupyter_aisec.errors import IdentityError, LedgerError, NotFoundError
 from jupyter_aisec.grants.catalog import Catalog
+from jupyter_aisec.grants.flow import Flow
 from jupyter_aisec.grants.grant import Grant
 from jupyter_aisec.grants.limits import LimitName, Usage
 from jupyter_aisec.grants.policy import Policy
@@ -42,7 +43,7 @@ class Invited(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Kernel(msgspec.Struct, frozen=True, kw_only=True):
-    """A kernel that took a seat, once or more, and the seal ids of what it has opened.
+    """A kernel that took a seat, once or more.
 
     ``bound_by`` is the person's key that signed for the last seat it took.
     """
@@ -50,7 +51,6 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
     key: PublicKey
     person: str
     bound_by: str
-    opened: tuple[str, ...] = ()
 
     def require_valid(self, state: State) -> None:
         """Raises IdentityError if that key was revoked since, or the person removed.
@@ -77,6 +77,7 @@ class State:
         self.catalog = Catalog()
         self.grants: dict[str, Grant] = {}
         self.kernels: dict[str, Kernel] = {}
+        self.flow: Flow[str] = Flow()  # of seal ids
         self.actions: dict[str, Recorded] = {}
         self.sessions: dict[str, Session] = {}  # by the token's SHA-256
         self.invitations: dict[str, Invited] = {}  # open ones, by the token's SHA-256
@@ -111,6 +112,11 @@ class State:
         if not self.policies:
             raise _empty()
         return self.policies[-1]
+
+    def labels(self, kernel: str) -> frozenset[str]:
+        """The labels that what the kernel seals must carry."""
+        found = map(self.catalog.sealed, self.flow.counted(kernel))
+        return frozenset(label for version in found if version for label in version.labels)
 
     def time(self, now: datetime) -> datetime:
         """``now``, but never before the last entry, in whole milliseconds as entries have it.

@@ -59,9 +59,10 @@ class GrantView(msgspec.Struct, frozen=True, kw_only=True):
     ``seconds`` is how long it holds and ``artifacts`` what it covers, after every cap and
     narrowing; what was asked is in ``request``. ``warn`` is when to warn the person of the end,
     the first moment first; nobody else has a rule for it. ``ending`` lists the kernels of an ended
-    grant whose keys and buffers nobody has confirmed gone. A grant under ``break_glass`` was
-    approved by nobody: ``review_by`` are those whose review is still awaited, none once there
-    are as many as ``reviews_needed``.
+    grant whose keys and buffers nobody has confirmed gone. ``labels`` are those that everything
+    must carry that the kernel in the seat seals now. A grant under ``break_glass`` was approved by
+    nobody: ``review_by`` are those whose review is still awaited, none once there are as many as
+    ``reviews_needed``.
     """
 
     id: str
@@ -90,6 +91,7 @@ class GrantView(msgspec.Struct, frozen=True, kw_only=True):
     isolation: Isolation
     kernels: tuple[KernelView, ...]
     ending: tuple[str, ...]
+    labels: tuple[str, ...]
     now: str
     request: Envelope
     terms: Terms
@@ -97,6 +99,12 @@ class GrantView(msgspec.Struct, frozen=True, kw_only=True):
     reviews_needed: int
     reviews: tuple[ReviewView, ...]
     review_by: tuple[str, ...]
+
+    @property
+    def holder(self) -> str | None:
+        """The key id of the kernel that holds the seat, if the grant has not ended."""
+        last = self.kernels[-1] if self.kernels and self.state != "ended" else None
+        return None if last is None or last.confirmed else last.kernel
 
 
 class Explained(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,6 +170,7 @@ def grant_view(state: State, grant: Grant, now: datetime) -> GrantView:
             for one in grant.bindings
         ),
         ending=grant.ending(at),
+        labels=tuple(sorted(state.labels(grant.seat.kernel))) if grant.seat else (),
         now=format_time(at),
         request=grant.signed.envelope,
         terms=grant.terms,

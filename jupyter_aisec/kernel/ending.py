@@ -52,26 +52,28 @@ def end_grant(
     ending = [opened for opened in session.opened if opened.grant == grant]
     ending = [opened for opened in ending if not _passed_on(session, opened, grant)]
     stopped = True
-    if ending:
-        if interrupt:
+    try:
+        if ending and interrupt:
             if session.recorder.steps.total:
                 session.recorder.cut_short(f"the grant ended ({why})")
             stopped = _interrupt(lambda: _busy(session) and not held(), stop_seconds)
-        try:
+        if ending:
             keep()
-        except AisecError as error:
-            print(f"Scratch was not kept: {error}", file=sys.stderr)  # noqa: T201
-        stopped = others.end_others(_OTHERS_SECONDS) and stopped
-    for opened in ending:
-        opened.memory.wipe(why)
-        _forget(opened, user_ns)
-        session.opened.remove(opened)
-    if ending:
-        release_freed()
-    session.bound.pop(grant, None)
-    _confirm(session, grant, "wiped" if stopped else "exited")
-    if not stopped:
-        os.kill(os.getpid(), signal.SIGKILL)
+    except Exception as error:  # a file that went away, a full store: the wipe comes all the same
+        print(f"Scratch was not kept: {error}", file=sys.stderr)  # noqa: T201
+    finally:
+        if ending:
+            stopped = others.end_others(_OTHERS_SECONDS) and stopped
+        for opened in ending:
+            opened.memory.wipe(why)
+            _forget(opened, user_ns)
+            session.opened.remove(opened)
+        if ending:
+            release_freed()
+        session.bound.pop(grant, None)
+        _confirm(session, grant, "wiped" if stopped else "exited")
+        if not stopped:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _passed_on(session: KernelSession, opened: Opened, ended: str) -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["face", "load", "unload"]
 
 _face: Face | None = None
+_before: Face | None = None  # the one that was unloaded last
 
 
 def load(shell: Any) -> None:
@@ -29,6 +30,8 @@ def load(shell: Any) -> None:
     if _face is not None:
         return
     made = Face(shell, _keep_scratch)
+    if _before is not None and _before.shell is shell:
+        _before.hand_over(made)
     made.gate.install(shell)  # first: what it holds does not run yet
     made.recorder.install(shell)
     shell.register_magics(AisecMagics(shell, made))
@@ -41,7 +44,7 @@ def load(shell: Any) -> None:
 
 def unload(shell: Any) -> None:
     """``%unload_ext jupyter_aisec``: what was opened is wiped."""
-    global _face
+    global _face, _before
     made = _face
     if made is None:
         return
@@ -53,7 +56,7 @@ def unload(shell: Any) -> None:
     for name in ("grant", "load_secure", "save_secure", "open_outputs", "provenance"):
         shell.magics_manager.magics["line"].pop(name, None)
     set_provider(None)
-    _face = None
+    _face, _before = None, made
 
 
 def face() -> Face:

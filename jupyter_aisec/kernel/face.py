@@ -75,6 +75,14 @@ class Face:
                 opened.memory.wipe("the kernel ended")
             self._session.opened.clear()
 
+    def hand_over(self, to: Face) -> None:
+        """The extension is loaded again: a kernel keeps its keys, and what it has opened."""
+        if self._session is not None:
+            self._session.recorder = to.recorder
+            self._session.unsure = set(self._session.bound)
+            self._session.listen(to._show)
+            to._session = self._session
+
     def finish(self) -> None:
         """The kernel ends: what lies in the scratch folder is sealed before memory is wiped."""
         if self._session is not None and self._session.ever_opened:

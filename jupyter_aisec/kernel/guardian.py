@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from jupyter_aisec.client.views import Lease
-from jupyter_aisec.errors import AisecError, BrokerError, ConflictError
+from jupyter_aisec.errors import AisecError, BrokerError, ConflictError, RefusedError
 from jupyter_aisec.kernel.boot_clock import boot_time
 from jupyter_aisec.kernel.ending import STOP_SECONDS
 from jupyter_aisec.kernel.lease import Assessment, assess
@@ -39,6 +39,7 @@ class _Seat:
 
     def __init__(self, view: GrantView, kernel: str) -> None:
         self.kernel = kernel
+        self.taken = False  # for all we know: the answer to a binding can be lost
         # Out already, until the first one comes: a seat never renewed is lost after the grace.
         self.lease = Lease(state="active", until=view.now, now=view.now)
         self.ahead = parse_time(view.now) - boot_time()
@@ -87,11 +88,40 @@ class Guardian:
             if not self._stopped:
                 self._kill()
 
+    def expect(self, view: GrantView, kernel: str) -> None:
+        """A kernel is about to take a seat: guarded from now on, whatever becomes of the answer."""
+        with self._lock:
+            self._seats.setdefault(view.id, _Seat(view, kernel))
+        self._wake.set()
+
     def guard(self, view: GrantView, kernel: str) -> None:
         """A kernel took a seat."""
         with self._lock:
-            self._seats[view.id] = _Seat(view, kernel)
+            self._seats.setdefault(view.id, _Seat(view, kernel)).taken = True
         self._wake.set()
+
+    def forget(self, grant: str) -> None:
+        """The broker refused the binding: an expected seat was not taken."""
+        with self._lock:
+            seat = self._seats.get(grant)
+            if seat is not None and not seat.taken:
+                del self._seats[grant]
+
+    def check_guarded(self, grant: str) -> None:
+        """Raises RefusedError (``seat-not-guarded``) unless what opens under it is ended here.
+
+        Whoever asks is about to open something: the seat counts as taken.
+        """
+        with self._lock:
+            seat = self._seats.get(grant)
+            if seat is not None:
+                seat.taken = True
+                return
+        raise RefusedError(
+            f"This kernel's keeper guards no seat of {grant}: nothing opens under it.",
+            next="Load it again: `%load_secure NAME as VAR` takes the seat first.",
+            code="seat-not-guarded",
+        )
 
     def lease(self, grant: str) -> Lease:
         """Renews the lease of a grant, and remembers it."""
@@ -207,12 +237,25 @@ class Guardian:
                 self._insist(grant)
             return
         found = self._judge(grant, seat)
-        if found.verdict != "over":
+        if found.verdict != "over" or self._drop_untaken(grant, seat):
             return
         seat.over_since = time.monotonic()
         with contextlib.suppress(RuntimeError):  # no more threads: the next looks do it
             threading.Timer(self._confirm_seconds, self._insist, [grant]).start()
         self._tell({"type": "ending", "grant": grant, "why": found.why})
+
+    def _drop_untaken(self, grant: str, seat: _Seat) -> bool:
+        """Whether nobody is known to have taken the seat, and so nothing was opened under it.
+
+        The broker may have given it all the same, and hears then that nothing is left of it.
+        """
+        with self._lock:
+            if seat.taken:
+                return False
+            self._seats.pop(grant, None)
+        with contextlib.suppress(AisecError):
+            self._report(grant, seat.kernel, "wiped")
+        return True
 
     def _judge(self, grant: str, seat: _Seat) -> Assessment:
         """By a lease asked for now; where the broker is away, by the last one."""

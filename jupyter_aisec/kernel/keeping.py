@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import logging
 import re
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -18,18 +19,28 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 import requests
 
-from jupyter_aisec.errors import AisecError, MalformedError, RefusedError, SealError
+from jupyter_aisec.errors import (
+    AisecError,
+    BrokerError,
+    IdentityError,
+    MalformedError,
+    RefusedError,
+    SealError,
+)
 from jupyter_aisec.kernel.desk import About
 from jupyter_aisec.kernel.listed import GRANT
 from jupyter_aisec.kernel.rate import Rate
 from jupyter_aisec.kernel.shelf import Shelf
 from jupyter_aisec.people import dsse
+from jupyter_aisec.people.kernel_requests import signing_key_id
 from jupyter_aisec.people.keys import PublicKey
+from jupyter_aisec.people.release_keys import load_release_key
 from jupyter_aisec.provenance.facts import Observation, Record
 from jupyter_aisec.sealed.manifest import read_manifest
 
 if TYPE_CHECKING:
     from jupyter_aisec.client.person import PersonClient
+    from jupyter_aisec.client.views import GrantView
     from jupyter_aisec.confine.level import LevelName
     from jupyter_aisec.kernel.guardian import Guardian
     from jupyter_aisec.kernel.observer import Observer
@@ -91,6 +102,8 @@ class Keeping:
         self._other_past: AisecError | None = None  # what the ledger of a release showed
         self.shelf = Shelf(person)
         self._rate = Rate(_PER_MINUTE)
+        self._binding = threading.Lock()
+        self._kernel: tuple[PublicKey, bytes] | None = None  # the keys it made when it started
         self.output_keys: dict[str, bytes] = {}
         self._session = requests.Session()
         self._session.trust_env = False
@@ -216,34 +229,83 @@ class Keeping:
                 code="asked-too-often",
             )
 
-    def _bind(self, asked: Asked) -> Any:
+    def _bind(self, asked: Asked) -> GrantView:
         if asked.kernel_key is None:
             raise MalformedError("A binding names the kernel's key.")
         asked.kernel_key.load()
-        grant = self.person.grant(asked.grant)
+        load_release_key(asked.release_key)
+        with self._binding:  # one at a time: each rests on what became of the one before
+            self._remember(asked.kernel_key, asked.release_key)
+            grant = self.person.grant(asked.grant)
+            # Bound already, and the answer was lost: the seat is this kernel's all the same.
+            view = self._held(grant) or self._take(grant, asked.kernel_key, asked.release_key)
+            self.guardian.guard(view, asked.kernel_key.key_id)
+        return view
+
+    def _remember(self, kernel_key: PublicKey, release_key: bytes) -> None:
+        """One keeper is one kernel start, and that makes keys once.
+
+        What is opened is counted by the kernel's key: a second one would seal without the
+        labels of what the first one opened, and record runs without its inputs.
+        """
+        if self._kernel is None:
+            self._kernel = (kernel_key, release_key)
+        if self._kernel != (kernel_key, release_key):
+            raise _another_key()
+
+    def _held(self, grant: GrantView) -> GrantView | None:
+        """The grant, if this kernel holds its seat."""
+        return grant if self._kernel and grant.holder == self._kernel[0].key_id else None
+
+    def _take(self, grant: GrantView, kernel_key: PublicKey, release_key: bytes) -> GrantView:
+        """Binds the kernel; guarded before, since the answer may not come."""
         seat = self.person.read_request(grant).seat
         if grant.state == "active" and seat != self.about.seat:
             raise RefusedError(
-                f"{asked.grant} is in use in another notebook.",
+                f"{grant.id} is in use in another notebook.",
                 next='Ask for this one: %grant request NAME --for 1h --reason "…"',
                 code="seat-taken",
             )
-        view = self.person.bind(
-            asked.grant,
-            seat=seat,
-            kernel_key=asked.kernel_key,
-            release_key=asked.release_key,
-            isolation=self.about.isolation,
-            missing=self.about.missing,
-        )
-        self.guardian.guard(view, asked.kernel_key.key_id)
-        return view
+        about = self.about  # asks the broker: before there is anything to guard
+        self.guardian.expect(grant, kernel_key.key_id)
+        try:
+            return self.person.bind(
+                grant.id,
+                seat=seat,
+                kernel_key=kernel_key,
+                release_key=release_key,
+                isolation=about.isolation,
+                missing=about.missing,
+            )
+        except BrokerError:
+            raise  # it may have been bound
+        except AisecError:
+            if held := self._held(self.person.grant(grant.id)):  # what was sent came twice
+                return held
+            self.guardian.forget(grant.id)
+            raise
+
+    def check_signer(self, signature_input: str) -> None:
+        """Raises IdentityError (``kernel-key-changed``) for a request by another kernel's key.
+
+        Before the kernel has bound a key there is none to compare with, and nothing opened.
+        """
+        if self._kernel and signing_key_id(signature_input) != self._kernel[0].key_id:
+            raise _another_key()
+
+    def check_sealer(self, manifest: dsse.Envelope) -> None:
+        """The same for the signature of a manifest, which says whose labels it must carry."""
+        signers = [signature.keyid for signature in manifest.signatures]
+        if self._kernel and signers != [self._kernel[0].key_id]:
+            raise _another_key()
 
     def _observe(self, asked: Asked) -> Any:
         """The observation beside a record, signed with the person's key."""
         if asked.record is None:
             raise MalformedError("There is no record to observe.")
         record = asked.record.read(Record, Record.payload_type, "The record")
+        if self._kernel and record.kernel != self._kernel[0].key_id:
+            raise _another_key()
         observation = self.observer.observation(
             origin=self.about.trust.origin,
             person=self.about.person,
@@ -266,3 +328,11 @@ class Keeping:
     def close(self) -> None:
         """The kernel ended: what it stored and never registered goes."""
         self.shelf.sweep()
+
+
+def _another_key() -> IdentityError:
+    return IdentityError(
+        "This is another key than the one that this kernel bound when it started.",
+        next="A kernel makes its keys once: restart it for new ones.",
+        code="kernel-key-changed",
+    )

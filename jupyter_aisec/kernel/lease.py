@@ -6,6 +6,7 @@ at once when an event tells of a change.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -90,6 +91,7 @@ class LeaseThread:
         self._renew_seconds = renew_seconds
         self._warned: set[tuple[str, str]] = set()
         self._over: set[str] = set()
+        self._said: set[str] = set()
         self._wake = threading.Event()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="aisec-lease", daemon=True)
@@ -118,10 +120,29 @@ class LeaseThread:
         while not self._stopped:
             if self._wake.is_set() or time.monotonic() >= due:
                 self._wake.clear()
-                near = [self.look(grant) for grant in self._watched()]
+                near = [self._look_on(grant) for grant in self._watched()]
                 due = time.monotonic() + (_NEAR_SECONDS if any(near) else self._renew_seconds)
-            self._tick()
+            try:
+                self._tick()
+            except Exception as error:  # what is shown is no reason to watch no more
+                self._say(error)
             self._wake.wait(min(_TICK_SECONDS, max(0.0, due - time.monotonic())))
+
+    def _look_on(self, grant: str) -> bool:
+        """Looks, whatever goes wrong: a fault of ours renews nothing and ends no watch."""
+        for look in (self.look, self._judge):  # by a new lease, or else by the last one
+            try:
+                return look(grant)
+            except Exception as error:
+                self._say(error)
+        return True
+
+    def _say(self, error: Exception) -> None:
+        """Once for each kind of fault: looking goes on every few seconds."""
+        kind = type(error).__name__
+        if kind not in self._said:
+            self._said.add(kind)
+            print(f"Watching over grants met a fault and goes on: {error!r}", file=sys.stderr)  # noqa: T201
 
     def _listen(self) -> None:
         """Any event about a grant of this person is a reason to look; which, does not matter."""
@@ -129,7 +150,9 @@ class LeaseThread:
             try:
                 for _ in self._session.desk.events():
                     self._wake.set()
-            except AisecError:  # polling goes on without it
+            except Exception as error:  # polling goes on without it
+                if not isinstance(error, AisecError):
+                    self._say(error)
                 threading.Event().wait(self._renew_seconds)
 
     def _watched(self) -> list[str]:

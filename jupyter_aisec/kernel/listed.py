@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["GRANT", "NAME", "SEAL_ID", "listed"]
+__all__ = ["ARTIFACT", "GRANT", "GRANT_KEYS", "NAME", "OUTPUT_KEYS", "SEAL_ID", "listed"]
 
 GRANT = r"grant_[0-9A-Z]{26}"
 NAME = r"(?:dataset|weights|results)/[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 SEAL_ID = r"seal_[0-9A-Z]{26}"
+GRANT_KEYS = re.compile(rf"/v1/grants/({GRANT})/keys")
+"""Where data keys are asked for, and under which grant."""
+OUTPUT_KEYS = re.compile(r"/v1/outputs/keys")
+ARTIFACT = re.compile(rf"/v1/artifacts/{NAME}")
+"""Where one version is shown: the name may end in ``/keys`` or ``/versions``."""
 _RUN = r"run_[0-9A-Z]{26}"
 _TILE = r"tile/(?:entries|[0-9]{1,2})/(?:x[0-9]{3}/){0,6}[0-9]{3}(?:\.p/[0-9]{1,3})?"
 
@@ -32,8 +37,8 @@ _GET = re.compile(
 )
 # What is sent, and how many bytes of it: a record names every package and every cell.
 _POST = (
-    (re.compile(rf"/v1/grants/{GRANT}/keys"), 512 * _KIB),
-    (re.compile(r"/v1/outputs/keys"), 512 * _KIB),
+    (GRANT_KEYS, 512 * _KIB),
+    (OUTPUT_KEYS, 512 * _KIB),
     (re.compile(r"/v1/artifacts"), 16 * _MIB),
     (re.compile(r"/v1/runs"), 32 * _MIB),
 )

@@ -12,7 +12,7 @@ import logging
 import re
 from collections.abc import Awaitable
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import requests
@@ -28,13 +28,14 @@ from jupyter_aisec.errors import (
     RefusedError,
 )
 from jupyter_aisec.kernel.keeping import Asked, Keeping
-from jupyter_aisec.kernel.listed import NAME, SEAL_ID, listed
+from jupyter_aisec.kernel.listed import ARTIFACT, GRANT_KEYS, NAME, OUTPUT_KEYS, SEAL_ID, listed
 from jupyter_aisec.kernel.shelf import Sink
 from jupyter_aisec.people import dsse
 from jupyter_aisec.sealed.manifest import read_manifest
 
 __all__ = ["Keeping", "relay_routes"]
 
+_T = TypeVar("_T")
 _log = logging.getLogger("jupyter_aisec.keeper")
 _STORED = rf"/store/({NAME})/({SEAL_ID})/(\d{{4,5}}\.sealed|manifest\.json|bundle\.json|model\.sig)"
 _FORWARDED = (
@@ -58,6 +59,12 @@ class _Registration(msgspec.Struct, frozen=True):
 
     manifest: dsse.Envelope
     url: str
+
+
+class _Opening(msgspec.Struct, frozen=True):
+    """What the keeper looks at when a kernel asks for an output's key: grants, by seal id."""
+
+    grants: dict[str, str]
 
 
 class _Handler(web.RequestHandler):
@@ -88,6 +95,13 @@ class _Handler(web.RequestHandler):
             )
         )
 
+    def write_error(self, status_code: int, **fault: Any) -> None:
+        """A method that a route does not have is not on the list either."""
+        if status_code == 405:
+            self.refuse()
+        else:
+            super().write_error(status_code, **fault)
+
     def log_exception(self, *fault: Any) -> None:
         """By its kind alone: tornado's own line has the URL in it, which the kernel chose."""
         kind = getattr(fault[0], "__name__", "?") if fault else "?"
@@ -117,14 +131,12 @@ class _Forward(_Handler):
             return self.refuse()
         headers = {name: request.headers[name] for name in _FORWARDED if name in request.headers}
         manifest = None
-        if body is not None and path == "/v1/artifacts":
-            try:
-                manifest = await self.keeping.call(lambda: self._registration(body))
-            except AisecError as error:
-                return self.problem(error)
         try:
-            if path.endswith("/keys"):
-                self.keeping.check_past()
+            if body is not None:
+                self.keeping.check_signer(headers.get("signature-input", ""))
+                self._check_opening(path, body)
+                if path == "/v1/artifacts":
+                    manifest = await self.keeping.call(lambda: self._registration(body))
             response = await self.keeping.call(
                 lambda: self.keeping.forward(str(request.method), target, headers, body)
             )
@@ -155,33 +167,42 @@ class _Forward(_Handler):
 
     def _registration(self, body: bytes) -> dsse.Envelope:
         """The manifest that the kernel registers; raises unless it stored exactly that."""
-        try:
-            new = msgspec.json.decode(body, type=_Registration)
-        except (msgspec.MsgspecError, RecursionError) as error:
-            raise MalformedError(f"The keeper cannot read this: {error}.") from error
+        new = _read(body, _Registration)
+        self.keeping.check_sealer(new.manifest)
         self.keeping.shelf.check_registration(new.manifest, new.url)
         return new.manifest
+
+    def _check_opening(self, path: str, body: bytes) -> None:
+        """Before keys are asked for: the ledger has one past, and each grant's end is guarded."""
+        keys, output = GRANT_KEYS.fullmatch(path), OUTPUT_KEYS.fullmatch(path)
+        if keys or output:
+            self.keeping.check_past()
+        for grant in [keys[1]] if keys else _read(body, _Opening).grants.values() if output else ():
+            self.keeping.guardian.check_guarded(grant)
 
     def _learn(self, path: str, content: bytes, body: bytes | None) -> None:
         """From the catalog, where sealed files lie; from releases, what was opened.
 
-        What cannot be learned from is not passed on.
+        What cannot be learned from, or what nobody guards any more, is not passed on.
         """
         keeping = self.keeping
-        if path.endswith("/keys"):
-            keeping.watch(str(msgspec.json.decode(content)["checkpoint"]))
-        if path == "/v1/outputs/keys":
-            sources = msgspec.json.decode(content)["sources"]
-            for one in as_view(sources, tuple[OutputSourceView, ...]):
+        if body is None:
+            if ARTIFACT.fullmatch(path):
+                version = as_view(msgspec.json.decode(content), ArtifactView)
+                keeping.shelf.named(version)
+                keeping.output_keys[version.seal_id] = read_manifest(version.manifest).output_key
+        elif OUTPUT_KEYS.fullmatch(path):
+            answer = msgspec.json.decode(content)
+            keeping.watch(str(answer["checkpoint"]))
+            for one in as_view(answer["sources"], tuple[OutputSourceView, ...]):
+                keeping.guardian.check_guarded(one.grant)
                 key = keeping.output_key(one.artifact, one.seal_id, one.version)
                 keeping.opened(one.artifact, one.seal_id, key)
-        elif path.startswith("/v1/artifacts/") and not path.endswith("/versions"):
-            version = as_view(msgspec.json.decode(content), ArtifactView)
-            keeping.shelf.named(version)
-            keeping.output_keys[version.seal_id] = read_manifest(version.manifest).output_key
-        elif path.endswith("/keys") and body is not None:
-            artifact = str(msgspec.json.decode(body)["artifact"])
-            seal_id = str(msgspec.json.decode(content)["seal_id"])
+        elif match := GRANT_KEYS.fullmatch(path):
+            answer = msgspec.json.decode(content)
+            keeping.watch(str(answer["checkpoint"]))
+            keeping.guardian.check_guarded(match[1])
+            artifact, seal_id = str(msgspec.json.decode(body)["artifact"]), str(answer["seal_id"])
             keeping.opened(artifact, seal_id, keeping.output_key(artifact, seal_id))
 
 
@@ -205,10 +226,7 @@ class _Keeper(_Handler):
     async def _sign(self, verb: str) -> None:
         if len(self.request.body) > (_MAX_RECORD if verb == "observe" else _MAX_ASKED):
             raise MalformedError("The keeper does not read as much as this.")
-        try:
-            asked = msgspec.json.decode(self.request.body, type=Asked)
-        except msgspec.MsgspecError as error:
-            raise MalformedError(f"The keeper cannot read this: {error}.") from error
+        asked = _read(self.request.body, Asked)
         self.answer(await self.keeping.call(lambda: self.keeping.sign(verb, asked)))
 
     async def _about(self) -> None:
@@ -330,6 +348,13 @@ class _Store(_Handler):
         self.set_status(206)
         self.set_header("Content-Type", "application/octet-stream")
         await self.finish(data)
+
+
+def _read(body: bytes, type_: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(body, type=type_)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise MalformedError(f"The keeper cannot read this: {error}.") from error
 
 
 def relay_routes(keeping: Keeping) -> list[Any]:

@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import contextlib
 import hmac
-import itertools
 import logging
 import os
 import sys
@@ -22,7 +21,6 @@ from typing import TYPE_CHECKING
 
 from jupyter_aisec.confine.keeper import Keeper, Outside, Service
 from jupyter_aisec.errors import AisecError
-from jupyter_aisec.kernel.rate import Rate
 
 if TYPE_CHECKING:
     from jupyter_aisec.confine import Inside, Withheld
@@ -73,6 +71,7 @@ def serve(outside: Outside, connection_file: Path) -> Service:
     from jupyter_aisec.kernel.keeping import Keeping
     from jupyter_aisec.kernel.observer import Observer
     from jupyter_aisec.kernel.outputs import OutputGuard
+    from jupyter_aisec.kernel.refusals import Refusals
     from jupyter_aisec.kernel.relay import relay_routes
     from jupyter_aisec.sealed.messages import GUARD_VARIABLE
 
@@ -83,6 +82,7 @@ def serve(outside: Outside, connection_file: Path) -> Service:
     guard = OutputGuard(guarded=_is_guarded(connection_file, said), now=_now)
     guardian = Guardian(person, outside.kill, outside.alone)
     guardian.start()
+    refusals = Refusals(person)
     keeping = Keeping(
         person,
         seat=seat_of(outside.environment, str(connection_file)),
@@ -91,18 +91,18 @@ def serve(outside: Outside, connection_file: Path) -> Service:
         observer=observer,
         guardian=guardian,
         opened=guard.opened,
-        refused=_refused,
+        refused=refusals.met,
     )
 
     async def finish(code: int) -> None:
         with ThreadPoolExecutor(1) as pool:
-            for last in (guardian.kernel_exited, keeping.close):
+            for last in (guardian.kernel_exited, keeping.close, refusals.close):
                 await asyncio.get_running_loop().run_in_executor(pool, last)
 
     return Service(
         routes=relay_routes(keeping),
         observer=_watching(observer.saw, guard.change),
-        on_refused=_refused,
+        on_refused=refusals.met,
         finish=finish,
     )
 
@@ -151,17 +151,6 @@ def _watching(
             return dropped(message, _now())
 
     return observe
-
-
-_log_rate = Rate(10)
-_refusals = itertools.count(1)
-
-
-def _refused(method: str, path: str) -> None:
-    """Said in the front end's log, which is a file: by number, and seldom, it carries no data."""
-    number = next(_refusals)
-    if _log_rate.take():
-        _log.warning("The relay refused a request of the kernel, number %d.", number)
 
 
 def _now() -> str:

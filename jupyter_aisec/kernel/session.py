@@ -103,8 +103,10 @@ class KernelSession:
         self.ever_opened: dict[str, Opened | Shown] = {}
         self.views: dict[str, GrantView] = {}
         self.bound: dict[str, Lease | None] = {}
+        self.unsure: set[str] = set()  # of those: bound again before anything opens under them
         self.closed: dict[str, str] = {}  # grants that open nothing any more, and why
         self.changed = threading.Condition()
+        self._carried: frozenset[str] = frozenset()
         self._listeners: list[Callable[[GrantView], None]] = []
         self._ahead = timedelta(0)  # how far the broker's clock is ahead of ours
 
@@ -164,6 +166,8 @@ class KernelSession:
     def _remember(self, view: GrantView) -> None:
         with self.changed:
             self.views[view.id] = view
+            if view.holder == self.key.public.key_id:
+                self._carried |= frozenset(view.labels)
             self.changed.notify_all()
         for listener in list(self._listeners):
             listener(view)
@@ -252,11 +256,12 @@ class KernelSession:
     # -- seats and keys
 
     def bind(self, view: GrantView) -> None:
-        """Takes the seat, once per kernel start."""
-        if view.id in self.bound:
+        """Takes the seat, once per kernel start; whoever signs knows if it has it already."""
+        if view.id in self.bound and view.id not in self.unsure:
             return
         self.saw(self.desk.bind(view.id, self.key.public, self.release_key.public))
-        self.bound[view.id] = None
+        self.bound.setdefault(view.id, None)
+        self.unsure.discard(view.id)
 
     def release(
         self,
@@ -321,8 +326,13 @@ class KernelSession:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels of everything this kernel has opened, sorted."""
-        return tuple(sorted({label for o in self.ever_opened.values() for label in o.labels}))
+        """The labels of everything this kernel has opened, sorted.
+
+        And those that the broker counts besides: a kernel that had the seat before, and that
+        nobody confirmed gone, may have been this very process.
+        """
+        opened = {label for one in self.ever_opened.values() for label in one.labels}
+        return tuple(sorted(opened | self._carried))
 
     @property
     def parents(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ import msgspec
 
 from jupyter_aisec.errors import LedgerError
 from jupyter_aisec.grants.catalog import read_manifest
+from jupyter_aisec.grants.flow import Flow
 from jupyter_aisec.grants.statements import Approval, Binding, Declassification
 from jupyter_aisec.ledger import bodies
 from jupyter_aisec.ledger.bodies import Body
@@ -179,6 +180,19 @@ class Chain:
             if one.kernel == kernel and entry.index < before
         ]
 
+    def flow(self, before: int) -> Flow[tuple[int, Release]]:
+        """What counts as opened by whom before the entry ``before``; releases by their entry."""
+        flow: Flow[tuple[int, Release]] = Flow()
+        for entry, body in self._found:
+            if entry.index < before:
+                _follow(flow, entry.index, body)
+        return flow
+
+    def shared(self, kernel: str, before: int) -> list[tuple[int, Release]]:
+        """What counts as opened by that kernel though it was released to another of its seat."""
+        counted = self.flow(before).counted(kernel)
+        return [(index, one) for index, one in counted if one.kernel != kernel]
+
     def _one(self, type_: type[B], field: str, value: str) -> tuple[Entry, B]:
         found = [one for one in self.all(type_) if getattr(one[1], field) == value]
         if len(found) != 1:
@@ -189,9 +203,12 @@ class Chain:
 def collect(entries: Sequence[Entry], record: Record) -> tuple[Entry, ...]:
     """The entries of a *whole* ledger that the chain of custody of ``record`` consists of.
 
-    Up to the entry that records the run, where there is one. Costs two passes.
+    Up to the entry that records the run, where there is one. Costs three passes.
     """
-    grants = Chain(entries).grants(record)
+    whole = Chain(entries)
+    grants = whole.grants(record)
+    until = whole.sealed(record.output.seal_id)[0].index
+    kin = whole.flow(until).kin(record.kernel)
     people: defaultdict[str, list[Entry]] = defaultdict(list)  # by name
     origins: dict[str, list[Entry]] = {}  # by key id: what made that key somebody's
     versions: dict[str, _Sealed] = {}  # by seal id
@@ -224,9 +241,9 @@ def collect(entries: Sequence[Entry], record: Record) -> tuple[Entry, ...]:
             drops[body.seal_id].append(entry)
         elif isinstance(body, bodies.GrantRequested):
             requested[body.grant] = entry.index
-        if _is_needed(body, record, grants):
+        if _is_needed(body, record, grants) or (entry.index < until and _kernels(body) & kin):
             todo.append(entry)
-            released += _released(body)
+            released += [one for one in _released(body) if one.kernel == record.kernel]
             if isinstance(body, bodies.GrantRequested) and body.terms.reviews:
                 told.update(body.terms.approvers)
         if isinstance(body, bodies.RunRecorded) and body.run == record.run:
@@ -318,6 +335,26 @@ def _is_needed(body: Body, record: Record, grants: Container[str]) -> bool:
     if isinstance(body, bodies.RunRecorded):
         return body.run == record.run
     return isinstance(body, bodies.PolicyApplied)  # each, so that versions can be counted
+
+
+def _kernels(body: Body) -> frozenset[str]:
+    """The kernel whose binding, release or ending it is."""
+    if isinstance(body, bodies.SeatBound):
+        return frozenset((read_binding(body).kernel_key.key_id,))
+    if isinstance(body, bodies.KeysReleased | bodies.OutputReleased | bodies.EndingConfirmed):
+        return frozenset((body.kernel,))
+    return frozenset()
+
+
+def _follow(flow: Flow[tuple[int, Release]], index: int, body: Body) -> None:
+    if isinstance(body, bodies.SeatBound):
+        binding = read_binding(body)
+        kernel = binding.kernel_key.key_id
+        flow.bound(kernel, body.grant, binding.person, binding.seat)
+    elif isinstance(body, bodies.KeysReleased | bodies.OutputReleased):
+        flow.released(body.kernel, ((index, one) for one in _released(body)))
+    elif isinstance(body, bodies.EndingConfirmed):
+        flow.confirmed(body.kernel, body.grant)
 
 
 def _signing_keys(body: Body) -> Iterator[str]:

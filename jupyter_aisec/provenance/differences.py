@@ -29,6 +29,7 @@ Kind = Literal[
     "cell-order",  # both have it, at different places
     "cell-outcome",  # one saw it fail, the other did not
     "input-missing",  # the kernel opened something, and the record is silent about it
+    "input-shared",  # another kernel of the seat opened it, and may have been this one
     "input-unknown",  # the record names an input that was not released to the kernel
 ]
 
@@ -41,15 +42,20 @@ class Difference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 def compare(
-    record: Record, observation: Observation | None, releases: Sequence[tuple[int, Release]]
+    record: Record,
+    observation: Observation | None,
+    releases: Sequence[tuple[int, Release]],
+    shared: Sequence[tuple[int, Release]] = (),
 ) -> tuple[Difference, ...]:
     """All differences, in a fixed order.
 
     ``releases`` are the ledger's releases to the kernel of the record, with their entry's
-    index, up to the sealing of the output.
+    index, up to the sealing of the output; ``shared`` are those to other kernels that count as
+    its own (:mod:`jupyter_aisec.grants.flow`).
     """
     return (
         *_input_differences(record.inputs, releases),
+        *_shared_differences(record.inputs, shared),
         *_gaps(record, observation),
         *(() if observation is None else _cell_differences(record.cells, observation.cells)),
     )
@@ -80,6 +86,20 @@ def _input_differences(
             what=f"{artifact} version {version} was released to this kernel by entry {index}, "
             "and the record does not name it.",
         )
+
+
+def _shared_differences(
+    inputs: Sequence[Input], shared: Sequence[tuple[int, Release]]
+) -> Iterator[Difference]:
+    said = {one.seal_id for one in inputs}
+    for index, one in shared:
+        if one.seal_id not in said:
+            said.add(one.seal_id)
+            yield Difference(
+                kind="input-shared",
+                what=f"{one.artifact} version {one.version} was released by entry {index} to "
+                "another kernel of this seat, which nobody had confirmed gone.",
+            )
 
 
 def _gaps(record: Record, observation: Observation | None) -> Iterator[Difference]:

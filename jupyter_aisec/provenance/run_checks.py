@@ -15,6 +15,7 @@ from jupyter_aisec.ledger.bodies import ArtifactSealed
 from jupyter_aisec.ledger.entry import Entry
 from jupyter_aisec.people.canonical import canonical
 from jupyter_aisec.people.dsse import verify
+from jupyter_aisec.provenance.chain import Release
 from jupyter_aisec.provenance.differences import compare
 from jupyter_aisec.provenance.evidence import Evidence, require_one_signature
 from jupyter_aisec.provenance.labels import labels_at
@@ -38,12 +39,11 @@ __all__ = [
 
 
 def check_inputs(e: Evidence) -> str:
-    """Everything the kernel opened was sealed by somebody the ledger knows.
+    """Everything that counts as opened by the kernel was sealed by somebody the ledger knows.
 
     So is what the chain shows of other versions: for labels that were known before.
     """
-    opened = e.run.chain.releases(e.run.record.kernel, e.run.output_entry.index)
-    seal_ids = sorted({body.seal_id for _, body in opened})
+    seal_ids = sorted({body.seal_id for _, body in _counted(e)})
     for seal_id in seal_ids:
         e.run.chain.sealed(seal_id)
     for entry, body in e.run.chain.all(ArtifactSealed):
@@ -60,7 +60,7 @@ def check_output(e: Evidence) -> str:
         raise LedgerError("The record names another output than what was sealed.")
     if e.run.output.by != e.seat.person:
         raise IdentityError(f"The output is {e.run.output.by}'s, the kernel {e.seat.person}'s.")
-    for _, body in e.run.chain.releases(e.run.record.kernel, e.run.output_entry.index):
+    for _, body in _counted(e):
         _, opened = e.run.chain.sealed(body.seal_id)
         labels = labels_at(e.run.chain, opened, e.run.output_entry.index)
         if missing := sorted(labels - set(manifest.labels)):
@@ -69,6 +69,11 @@ def check_output(e: Evidence) -> str:
                 code="labels-missing",
             )
     return f"{manifest.artifact} version {e.run.output.version}, {len(manifest.files)} files"
+
+
+def _counted(e: Evidence) -> tuple[tuple[int, Release], ...]:
+    """What counts as opened by the kernel up to the output, by the entries of the releases."""
+    return e.run.chain.flow(e.run.output_entry.index).counted(e.run.record.kernel)
 
 
 def read_sealed(e: Evidence, entry: Entry, body: ArtifactSealed) -> Manifest:
@@ -164,7 +169,8 @@ def check_differences(e: Evidence) -> str:
         (entry.index, body)
         for entry, body in e.run.chain.releases(e.run.record.kernel, e.run.output_entry.index)
     ]
-    e.differences = compare(e.run.record, e.run.observation, releases)
+    shared = e.run.chain.shared(e.run.record.kernel, e.run.output_entry.index)
+    e.differences = compare(e.run.record, e.run.observation, releases, shared)
     if not e.differences:
         return "the observers agree"
     kinds = ", ".join(sorted({one.kind for one in e.differences}))

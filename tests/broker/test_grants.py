@@ -53,7 +53,6 @@ class TestRepeats:
         path = f"/v1/grants/{granted[0]}/ended"
         assert api.post(path, body, person="researcher") == {"recorded": True}
         assert api.post(path, body, person="researcher") == {"recorded": False}
-        problem(api.send("POST", path, body, person="approver"), 401, "token-of-another")
         other = {**body, "kernel": Kernel().id}
         problem(api.send("POST", path, other, person="researcher"), 403, "kernel-not-bound")
 
@@ -85,6 +84,20 @@ class TestRefusals:
         problem(answer, 401, "token-of-another")
         refusal = last_refusal(api)
         assert (refusal["person"], refusal["action"]) == ("researcher", "approve")
+
+    @pytest.mark.parametrize("route", ["lease", "ended"])
+    def test_a_grant_of_somebody_else_is_as_unknown_as_none(
+        self, api: Api, granted: tuple[str, Kernel], route: str
+    ) -> None:
+        body = {"kernel": granted[1].id, "how": "wiped"} if route == "ended" else {}
+        answers = [
+            api.send("POST", f"/v1/grants/{grant}/{route}", body, person="second").json()
+            for grant in (granted[0], new_id("grant"))
+        ]
+        assert [answer["code"] for answer in answers] == ["grant-unknown"] * 2
+        assert "researcher" not in answers[0]["detail"]
+        refusal = last_refusal(api)
+        assert (refusal["person"], refusal["subject"]) == ("second", granted[0])
 
     def test_another_grant_in_the_path(self, api: Api, sealed: Sealed) -> None:
         first, second = api.ask(DIGITS), api.ask(DIGITS)

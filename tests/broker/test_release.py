@@ -298,8 +298,6 @@ def test_the_lease_is_short_and_never_beyond_the_end(site: Site) -> None:
         clock.offset = timedelta(seconds=570)
         lease = api.post(path, person="researcher")
         assert lease["until"] == lease["ends_at"]
-        problem(api.send("POST", path, {}, person="approver"), 401, "token-of-another")
-        assert last_refusal(api)["action"] == "lease"
         api.decide(view["id"], "revoke", "approver")
         lease = api.post(path, person="researcher")
         assert (lease["state"], lease["ended_why"], lease["until"]) == ("ended", "revoked", None)

@@ -16,7 +16,12 @@ from jupyter_aisec.errors import (
     RefusedError,
     SignatureError,
 )
-from jupyter_aisec.grants import propose_enrolment, propose_run, propose_sealed
+from jupyter_aisec.grants import (
+    propose_ending,
+    propose_enrolment,
+    propose_run,
+    propose_sealed,
+)
 from jupyter_aisec.ledger.bodies import RunRecorded
 from jupyter_aisec.people.dsse import Envelope, Signature, sign
 from tests.grants.world import (
@@ -189,7 +194,7 @@ def test_a_stolen_key_takes_the_kernels_that_it_bound_with_it() -> None:
     again = world.ask("dataset/digits")
     world.approve(again)
     world.bind(again, thief)
-    assert world.state.kernels[thief.id].opened
+    assert world.state.flow.counted(thief.id)
     world.seal("weights/net", thief.key)
     world.append(propose_run(world.state, run_of(grant, thief, seal_id), world.now))
 
@@ -201,13 +206,14 @@ def test_labels_flow_from_parents_and_from_all_that_the_kernel_opened() -> None:
         world.seal("weights/net", parents=[secret])
     world.seal("weights/net", parents=[secret], labels=["phi", "more"])
 
-    _, kernel = working(world, "dataset/secret", "dataset/digits")
+    grant, kernel = working(world, "dataset/secret", "dataset/digits")
     with refused("labels-missing", RefusedError):
         world.seal("weights/mine", kernel.key, parents=[])
     child = world.seal("weights/mine", kernel.key, labels=["phi"])
     with refused("labels-missing", RefusedError):
         world.seal("weights/grandchild", parents=[child])
 
+    world.append(propose_ending(world.state, grant, kernel.id, "exited", world.now))
     _, other = working(world, "dataset/digits")
     world.seal("weights/plain", other.key)
 

@@ -8,6 +8,7 @@ import pytest
 
 from jupyter_aisec.errors import ConflictError, IdentityError, LedgerError
 from jupyter_aisec.grants import propose_binding, propose_ending
+from jupyter_aisec.grants.view import grant_view
 from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.times import format_time
 from tests.grants.world import BROKER, START, Kernel, World, policy, refused, stocked, ulid
@@ -209,6 +210,24 @@ def test_a_kernel_whose_ending_is_confirmed_holds_no_seat_any_more() -> None:
     with refused("kernel-not-bound", IdentityError):
         world.release(grant, kernel)
     world.release(grant, world.bind(grant))
+
+
+def test_a_grant_shows_the_kernel_that_holds_its_seat() -> None:
+    world = stocked()
+    grant = approved(world)
+
+    def holder() -> str | None:
+        return grant_view(world.state, world.state.grants[grant], world.now).holder
+
+    assert holder() is None
+    first, second = world.bind(grant), world.bind(grant)
+    assert holder() == second.id != first.id
+    world.append(propose_ending(world.state, grant, second.id, "exited", world.now))
+    assert holder() is None
+    third = world.bind(grant)
+    assert holder() == third.id
+    world.decide("revoke", grant, "approver")
+    assert holder() is None
 
 
 def test_an_entry_that_differs_from_its_binding_is_refused() -> None:

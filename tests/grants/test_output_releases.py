@@ -121,7 +121,7 @@ def test_labels_flow_from_what_an_output_was_made_from() -> None:
     world.keys["kernel"] = kernel.key
     with refused("labels-missing", RefusedError):
         world.seal("results/plot", kernel.key)
-    assert world.state.kernels[kernel.id].opened == (key(world, DIGITS)[1],)
+    assert world.state.flow.counted(kernel.id) == (key(world, DIGITS)[1],)
 
 
 def test_a_version_with_labels_nobody_was_asked_about_opens_no_output() -> None:

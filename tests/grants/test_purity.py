@@ -23,6 +23,7 @@ ALLOWED = {
     "__future__",
     "base64",
     "binascii",
+    "collections",
     "collections.abc",
     "datetime",
     "fnmatch",

@@ -15,7 +15,7 @@ from jupyter_aisec.errors import (
     RefusedError,
     SignatureError,
 )
-from jupyter_aisec.grants import fold, propose_enrolment, propose_release
+from jupyter_aisec.grants import fold, propose_ending, propose_enrolment, propose_release
 from jupyter_aisec.ledger.bodies import GrantApproved
 from jupyter_aisec.ledger.entry import make_entry
 from tests.grants.world import (
@@ -44,6 +44,37 @@ def test_keys_are_released_only_in_the_window_and_its_last_moment_is_outside() -
     world.now = START + timedelta(hours=1, milliseconds=-1)
     assert world.release(grant, kernel)
     world.now = START + timedelta(hours=1)
+    with refused("grant-ended", RefusedError):
+        world.release(grant, kernel)
+
+
+@pytest.mark.parametrize("state", ["pending", "active", "ended"])
+def test_a_kernel_of_another_person_learns_neither_that_a_grant_is_nor_what_it_covers(
+    state: str,
+) -> None:
+    world = stocked()
+    world.invite("rita", "researcher")
+    theirs = world.ask("dataset/digits", person="rita")
+    world.approve(theirs)
+    stranger = world.bind(theirs)
+    grant = world.ask("weights/minilm")
+    if state != "pending":
+        world.approve(grant)
+        world.bind(grant)
+    if state == "ended":
+        world.decide("revoke", grant, "approver")
+    for artifact in ("weights/minilm", "dataset/digits"):
+        with refused("grant-unknown", NotFoundError):
+            world.release(grant, stranger, artifact)
+    with refused("grant-unknown", NotFoundError):
+        world.release(f"grant_{ulid(1)}", stranger, "weights/minilm")
+
+
+def test_a_kernel_that_lost_its_seat_hears_that_its_grant_ended() -> None:
+    world = stocked()
+    grant, kernel = opened(world)
+    world.decide("revoke", grant, "approver")
+    world.append(propose_ending(world.state, grant, kernel.id, "wiped", world.now))
     with refused("grant-ended", RefusedError):
         world.release(grant, kernel)
 

@@ -22,11 +22,14 @@ from safetensors.torch import save
 
 from jupyter_aisec.errors import AisecError
 from jupyter_aisec.kernel import extension
+from jupyter_aisec.kernel.desk import seat_of
 from jupyter_aisec.sealed.datakey import DataKey
 from jupyter_aisec.sealed.messages import GUARD_VARIABLE, guard_token
 from jupyter_aisec.sealed.stream import SealWriter
 from tests.conftest import RunningBroker
 from tests.shell import ipython_shell
+
+from .relaying import Relay
 
 
 def wait_for(look: Any, seconds: float = 60.0) -> Any:
@@ -117,6 +120,28 @@ def notebook(
     monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "notebook.ipynb"))
     extension.load(shell)
     yield SimpleNamespace(shell=shell, face=extension.face(), world=world)
+    extension.unload(shell)
+    world.end_all()
+
+
+@pytest.fixture(params=["", "/secret"], ids=["own network", "shared network"])
+def relay(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iterator[Relay]:
+    """The relay; where the kernel has no network of its own, beneath a secret path."""
+    made = Relay(world.researcher, seat_of({}, str(tmp_path)), request.param)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def relayed(
+    world: World, shell: InteractiveShell, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SimpleNamespace]:
+    """A shell whose kernel has the relay and nothing else."""
+    for name in ("AISEC_HOME", "AISEC_BROKER"):
+        monkeypatch.setenv(name, "/nowhere")
+    monkeypatch.setenv("AISEC_RELAY", relay.url)
+    extension.load(shell)
+    yield SimpleNamespace(shell=shell, face=extension.face(), world=world, relay=relay)
     extension.unload(shell)
     world.end_all()
 

@@ -49,6 +49,7 @@ def view(**changes):
         "isolation": "none",
         "kernels": (),
         "ending": (),
+        "labels": (),
         "now": format_time(NOW),
         "request": ENVELOPE,
         "terms": {},

@@ -108,15 +108,37 @@ def test_variables_that_name_something_else_by_now_stay():
     assert (session.opened, session.bound) == ([], {})
 
 
-def test_what_cannot_be_kept_does_not_stop_the_wipe(capsys):
+@pytest.mark.parametrize(
+    "fault",
+    [
+        RefusedError("No such name."),
+        FileNotFoundError(2, "No such name."),
+        MemoryError("No such name."),
+    ],
+    ids=["refused", "a file that went away", "no memory"],
+)
+def test_what_cannot_be_kept_does_not_stop_the_wipe(capsys, fault):
     session = Session()
 
     def keep():
-        raise RefusedError("No such name.")
+        raise fault
 
     session.end(keep=keep)
     assert session.wiped == ["expired"]
+    assert session.told == [("g", "k", "wiped")]
     assert "No such name." in capsys.readouterr().err
+
+
+def test_an_interrupt_while_scratch_is_kept_does_not_stop_the_wipe():
+    session = Session()
+
+    def keep():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        session.end(keep=keep)
+    assert session.wiped == ["expired"]
+    assert session.told == [("g", "k", "wiped")]
 
 
 def test_a_broker_that_is_away_does_not_stop_the_wipe():

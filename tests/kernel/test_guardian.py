@@ -79,6 +79,49 @@ def test_what_is_confirmed_is_not_killed():
     assert len(person.ended_calls) == 1
 
 
+def expecting(person):
+    killed = threading.Event()
+    guardian = Guardian(person, killed.set, confirm_seconds=0.05)
+    guardian.expect(VIEW, "kernel")
+    return guardian, killed
+
+
+@pytest.mark.parametrize("why", ["guard", "check_guarded"])
+def test_a_seat_that_was_expected_is_guarded_like_one_that_was_taken(why):
+    guardian, killed = expecting(Person(lease("ended", "revoked")))
+    guardian.guard(VIEW, "kernel") if why == "guard" else guardian.check_guarded("g")
+    guardian.forget("g")  # the word of a refusal that came late
+    guardian.look("g")
+    assert killed.wait(20)
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_a_seat_that_was_only_expected_ends_without_its_kernel(away):
+    person = Person(lease("ended", "revoked"))
+    if away:
+        person.ended = lambda *_: (_ for _ in ()).throw(BrokerUnreachableError("away"))
+    guardian, killed = expecting(person)
+    guardian.look("g")
+    with pytest.raises(RefusedError) as raised:
+        guardian.check_guarded("g")
+    assert raised.value.code == "seat-not-guarded"
+    assert not killed.wait(0.2)
+    assert person.ended_calls == ([] if away else [("g", "kernel", "wiped")])
+
+
+def test_a_binding_that_is_repeated_does_not_put_off_the_end(monkeypatch):
+    def start(timer):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Timer, "start", start)
+    guardian, _ = guard(Person(lease("ended", "revoked")))
+    guardian.look("g")
+    over = guardian._seats["g"].over_since
+    guardian.expect(VIEW, "kernel")
+    guardian.guard(VIEW, "kernel")
+    assert guardian._seats["g"].over_since == over is not None
+
+
 def test_wiped_is_not_believed_while_the_grant_is_active_and_a_revocation_kills():
     person = Person(lease(), lease("ended", "revoked"))
     guardian, killed = guard(person)

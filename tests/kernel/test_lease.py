@@ -193,6 +193,56 @@ def test_the_thread_looks_when_poked_and_stops():
     assert not made._thread.is_alive()
 
 
+def test_a_fault_ends_neither_the_watch_nor_the_grace(capsys):
+    """Each fault is a lease that was not renewed; the last one runs out, and is the end."""
+    session = Session(lease(until=3600), *[OSError(5, "a fault")] * 3)
+    ended = threading.Event()
+
+    def end(grant, why):
+        heard.append(why)
+        ended.set()
+
+    def events():
+        raise ValueError("a fault")
+
+    heard = []
+    session.desk = SimpleNamespace(events=events)
+    made = LeaseThread(
+        session, warn=lambda *_: None, end=end, tick=lambda: None, renew_seconds=0.01
+    )
+    assert not made.look("g")
+    session.time = NOW + timedelta(hours=1) + GRACE
+    made.start()
+    assert ended.wait(20)
+    assert made._listener.is_alive()
+    made.stop()
+    assert heard == ["expired"]
+    said = capsys.readouterr().err
+    assert said.count("OSError") == 1
+
+
+def test_a_fault_before_the_first_lease_or_at_the_end_leaves_the_thread(capsys):
+    session = Session(OSError(5, "a fault"), lease(state="ended", why="revoked"))
+    looked = threading.Event()
+
+    def end(grant, why):
+        looked.set()
+        raise OSError(5, "another fault")
+
+    made = LeaseThread(
+        session, warn=lambda *_: None, end=end, tick=lambda: None, renew_seconds=0.01
+    )
+    made.start()
+    assert looked.wait(20)
+    session.views["h"], session.bound["h"] = SimpleNamespace(state="active"), None
+    session.script = [lease(state="ended", why="revoked")]
+    looked.clear()
+    assert looked.wait(20)
+    assert made._thread.is_alive()
+    made.stop()
+    assert capsys.readouterr().err.count("OSError") == 1
+
+
 def test_an_event_is_a_reason_to_look():
     events = [iter([object()]), BrokerUnreachableError("away")]
     looked = threading.Event()

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 import requests
 import torch
-from tornado.netutil import bind_sockets
 
 from jupyter_aisec.broker.keystore import open_key_store
 from jupyter_aisec.client import http as http_of_client
-from jupyter_aisec.confine.relay_http import HttpRelay
 from jupyter_aisec.errors import (
     AisecError,
     BrokerUnreachableError,
@@ -26,12 +22,10 @@ from jupyter_aisec.errors import (
     SealError,
 )
 from jupyter_aisec.ids import new_id
-from jupyter_aisec.kernel import extension, keeping, shelf
-from jupyter_aisec.kernel.desk import KeeperDesk, seat_of
+from jupyter_aisec.kernel import keeping, shelf
+from jupyter_aisec.kernel.desk import KeeperDesk
 from jupyter_aisec.kernel.folder import RelayFolder
-from jupyter_aisec.kernel.guardian import Guardian
-from jupyter_aisec.kernel.observer import Observer
-from jupyter_aisec.kernel.relay import Keeping, relay_routes
+from jupyter_aisec.kernel.refusals import kind_of
 from jupyter_aisec.kernel.saved import open_saved
 from jupyter_aisec.ledger import Checkpoint, NoteSigner, open_checkpoint, sign_checkpoint
 from jupyter_aisec.people.dsse import Envelope
@@ -46,64 +40,6 @@ from .test_walk_ordinary import TRAIN, run
 
 GRANT = "grant_01ARZ3NDEKTSV4RRFFQ69G5FAV"
 SEAL_ID = "seal_01ARZ3NDEKTSV4RRFFQ69G5FAV"
-
-
-class Relay:
-    """The relay in a thread; what it was told stays to be looked at."""
-
-    def __init__(self, person, seat, beneath=""):
-        self.opened, self.refused, self.killed = [], [], threading.Event()
-        self.guardian = Guardian(person, self.killed.set)
-        self.keeping = Keeping(
-            person,
-            seat=seat,
-            isolation="partial",
-            missing=("a network namespace",),
-            observer=Observer(lambda: "2026-11-22T20:35:16.250Z"),
-            guardian=self.guardian,
-            opened=lambda *what: self.opened.append(what),
-            refused=lambda *what: self.refused.append(what),
-        )
-        self.seat, self._beneath = seat, beneath
-        started = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(started)))
-        self._thread.start()
-        assert started.wait(20)
-
-    async def _serve(self, started):
-        (listener,) = bind_sockets(0, "127.0.0.1")
-        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}{self._beneath}"
-        relay = HttpRelay(listener, self._beneath, relay_routes(self.keeping), lambda *what: None)
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        started.set()
-        await self._stop.wait()
-        await relay.close()
-
-    def close(self):
-        self.guardian.kernel_exited()
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
-        self.keeping.close()
-
-
-@pytest.fixture(params=["", "/secret"], ids=["own network", "shared network"])
-def relay(request, world, tmp_path):
-    """The relay; where the kernel has no network of its own, beneath a secret path."""
-    made = Relay(world.researcher, seat_of({}, str(tmp_path)), request.param)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def relayed(world, shell, relay, monkeypatch):
-    """A shell whose kernel has the relay and nothing else."""
-    for name in ("AISEC_HOME", "AISEC_BROKER"):
-        monkeypatch.setenv(name, "/nowhere")
-    monkeypatch.setenv("AISEC_RELAY", relay.url)
-    extension.load(shell)
-    yield SimpleNamespace(shell=shell, face=extension.face(), world=world, relay=relay)
-    extension.unload(shell)
-    world.end_all()
 
 
 def test_the_whole_walk_over_the_relay(relayed, capsys):
@@ -224,6 +160,8 @@ def test_events_reach_the_kernel(relay):
         ("POST", "/keeper/approve"),
         ("GET", "/v1/ledger/entries"),
         ("GET", "/v1/whoami?note=plaintext"),
+        ("DELETE", "/v1/whoami"),
+        ("BREW", "/keeper/about"),
     ],
 )
 def test_what_is_not_on_the_list_is_refused_and_an_event(relay, method, path):
@@ -231,6 +169,7 @@ def test_what_is_not_on_the_list_is_refused_and_an_event(relay, method, path):
     assert answer.status_code == 403
     assert answer.json()["code"] == "relay-refused"
     assert relay.refused == [(method, path.partition("?")[0])]
+    assert kind_of(*relay.refused[0])[1] != "elsewhere"
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,11 @@ import pytest
 import torch
 
 from jupyter_aisec.errors import UsageError
+from jupyter_aisec.kernel import extension
 from jupyter_aisec.kernel.values import sources_of
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.provenance.facts import Record
+from jupyter_aisec.provenance.statement import signed_differences
 from jupyter_aisec.sealed.manifest import read_manifest
 
 from .test_walk_ordinary import TRAIN, ask_and_approve, run
@@ -56,6 +58,21 @@ def test_a_model_is_sealed_with_its_run(opened, capsys):
     assert bundle["format"] == "jupyter-aisec/bundle/v1"
     stored = Path(view.url.removeprefix("file://"), "bundle.json")
     assert msgspec.json.decode(stored.read_bytes()) == bundle
+
+
+def test_a_kernel_carries_the_labels_of_one_that_nobody_saw_end(opened, monkeypatch):
+    """As after a crash: another process for all we know, and the same for all the broker knows."""
+    extension.unload(opened.shell)
+    monkeypatch.setattr(extension, "_before", None)
+    extension.load(opened.shell)
+    run(opened, "%load_secure weights/base as state")
+    run(opened, "%save_secure state as weights/after-a-crash")
+    view = opened.world.researcher.artifact("weights/after-a-crash")
+    assert read_manifest(view.manifest).labels == ("secret",)
+    said = msgspec.json.encode(opened.world.researcher.bundle(view.seal_id)["statement"])
+    envelope = msgspec.json.decode(said, type=Envelope)
+    (shared,) = [one for one in signed_differences(envelope) if one.kind == "input-shared"]
+    assert "dataset/rows" in shared.what
 
 
 def test_what_was_saved_can_be_asked_for_and_opened(opened):

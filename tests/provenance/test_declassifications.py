@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ulid import ULID
 
 from jupyter_aisec import grants
 from jupyter_aisec.errors import RefusedError
@@ -38,10 +39,11 @@ def record(world: World, inputs: Any, seal_id: str) -> Walked:
 
 
 def next_kernel(world: World) -> None:
-    """Another kernel, grant and run of the same person."""
+    """Another kernel, in another notebook, with a grant and a run of the same person."""
     world.keys[f"kernel before {len(world.keys)}"] = world.keys["kernel"]
     world.keys["kernel"] = SigningKey.generate()
     world.grant, world.run = new_id("grant"), new_id("run")
+    world.seat = f"session:{ULID()}"
 
 
 def walk(policy: str = DEFAULT_POLICY_TEXT + PHI) -> Walked:

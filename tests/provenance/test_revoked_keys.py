@@ -8,7 +8,7 @@ import pytest
 
 from jupyter_aisec import grants
 from jupyter_aisec.errors import RefusedError
-from jupyter_aisec.grants import openings
+from jupyter_aisec.grants import openings, propose_ending
 from jupyter_aisec.grants.state import Kernel
 from jupyter_aisec.people import SigningKey
 from jupyter_aisec.provenance import Report, parse_bundle, run, verify_bundle
@@ -42,7 +42,11 @@ class Rotating(World):
         return self.bundle(signed)
 
     def next_kernel(self, *artifacts: str) -> tuple[Any, ...]:
-        """Another kernel, and what it opens."""
+        """Another kernel, once the one before is gone, and what it opens."""
+        gone = self.keys["kernel"].public.key_id
+        for grant in list(self.state.grants.values()):
+            if gone in [one.kernel for one in grant.bindings]:
+                self.append(propose_ending(self.state, grant.id, gone, "exited", self.now))
         self.keys["kernel"] = SigningKey.generate()
         self.grant, self.run = new_id("grant"), new_id("run")
         self.request(artifacts)

@@ -22,7 +22,7 @@ from jupyter_aisec.broker.service import Broker
 from jupyter_aisec.broker.statements import Propose, append_statement, require_about
 from jupyter_aisec.broker.structs import ExplainedOut, GrantOut
 from jupyter_aisec.broker.views import EndedView, LeaseView, ReleaseView
-from jupyter_aisec.errors import ConflictError, IdentityError, MalformedError
+from jupyter_aisec.errors import ConflictError, MalformedError
 from jupyter_aisec.grants.approvals import propose_approval
 from jupyter_aisec.grants.bindings import propose_binding, propose_ending
 from jupyter_aisec.grants.decisions import propose_decision
@@ -196,11 +196,8 @@ def _seen(state: State, who: SignedIn, grant_id: str) -> Grant:
 
 
 def _own(state: State, who: SignedIn, grant_id: str) -> Grant:
+    """The grant, if this person asked for it; else there is none, in the same words."""
     found = state.grant(grant_id)
     if found.person != who.person:
-        raise IdentityError(
-            f"{grant_id} is a grant of {found.person}, and the token is {who.person}'s.",
-            next="Log in as yourself: `aisec login`.",
-            code="token-of-another",
-        )
+        raise unknown_grant(grant_id)
     return found
