@@ -71,10 +71,13 @@ class Face:
             for opened in list(self._session.opened):
                 opened.memory.wipe("the kernel ended")
             self._session.opened.clear()
+            for sealing in list(self._session.unfinished.values()):
+                sealing.give_up()
 
     def finish(self) -> None:
         """The kernel ends: what lies in the scratch folder is sealed before memory is wiped."""
-        if self._session is not None and self._session.ever_opened:
+        session = self._session
+        if session is not None and (session.ever_opened or session.unfinished):
             self._keep(self)
         self.stop()
 

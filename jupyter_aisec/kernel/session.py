@@ -27,6 +27,7 @@ from jupyter_aisec.times import parse_time
 if TYPE_CHECKING:
     from jupyter_aisec.client.kernel import KernelClient, Release
     from jupyter_aisec.kernel.desk import About, Desk
+    from jupyter_aisec.kernel.sealing import Sealing
     from jupyter_aisec.record import Recorder
     from jupyter_aisec.sealed.artifact import OpenArtifact
     from jupyter_aisec.sealed.memory import Memory
@@ -97,6 +98,7 @@ class KernelSession:
         self.opened: list[Opened] = []
         # By seal id: what flows into what is sealed.
         self.ever_opened: dict[str, Opened | Shown] = {}
+        self.unfinished: dict[str, Sealing] = {}  # by artifact: sealed, not yet recorded
         self.views: dict[str, GrantView] = {}
         self.bound: dict[str, Lease | None] = {}
         self.closed: dict[str, str] = {}  # grants that open nothing any more, and why

@@ -265,6 +265,11 @@ def test_a_broker_that_is_away_is_said(relay, monkeypatch):
     assert (answer.status_code, answer.json()["code"]) == (503, "broker-unreachable")
 
 
+def put(folder, data):
+    with folder.create("0000.sealed") as file:
+        file.write(data)
+
+
 def test_sealed_files_go_in_once_and_come_out_by_ranges(relay):
     folder = RelayFolder(relay.url, "results/x", new_id("seal"))
     data = sealed(5_000_000)
@@ -337,17 +342,28 @@ def test_a_store_without_room_is_said(relay, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(shelf._Sealed, "write", full)
-    url = f"{relay.url}/store/results/y/{new_id('seal')}/0000.sealed"
-    assert requests.put(url, data=b"x").json()["code"] == "store-unwritable"
+    folder = RelayFolder(relay.url, "results/y", new_id("seal"))
+    with pytest.raises(SealError, match="No space left on device") as raised:
+        put(folder, sealed(3_000_000))
+    assert raised.value.code == "store-unwritable"
+    assert "Make room there" in raised.value.next
+
+
+def test_a_broker_that_is_away_is_said_when_something_is_sealed(relay, monkeypatch):
+    monkeypatch.setattr(relay.keeping.person.http, "url", "http://127.0.0.1:1")
+    with pytest.raises(BrokerUnreachableError) as raised:
+        put(RelayFolder(relay.url, "results/y", new_id("seal")), sealed(3_000_000))
+    assert "`aisec broker start --listen 127.0.0.1:1`" in raised.value.next
 
 
 def test_a_store_that_does_not_answer_is_said(relay, monkeypatch):
     done = threading.Event()
     monkeypatch.setattr(keeping, "_STORE_SECONDS", 0.05)
     monkeypatch.setattr(relay.keeping.shelf, "source", lambda *_: done.wait(20))
-    answer = requests.head(f"{relay.url}/store/results/y/{SEAL_ID}/0000.sealed")
+    with pytest.raises(SealError) as raised:
+        RelayFolder(relay.url, "results/y", SEAL_ID).source("0000.sealed")
     done.set()
-    assert answer.status_code == 403
+    assert raised.value.code == "store-silent"
 
 
 def test_a_version_that_was_not_stored_here_is_not_registered(relay, world):
