@@ -138,6 +138,8 @@ class _Forward(_Handler):
                 return self.problem(error)
             if manifest is not None:
                 self.keeping.shelf.registered(manifest)
+        elif manifest is not None and response.status_code < 500:
+            self.keeping.shelf.refused(manifest)
         self.set_status(response.status_code)
         self.set_header(
             "Content-Type", response.headers.get("Content-Type", "application/octet-stream")
