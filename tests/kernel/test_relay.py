@@ -37,8 +37,10 @@ from jupyter_aisec.ledger import Checkpoint, NoteSigner, open_checkpoint, sign_c
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.provenance.facts import Observation
+from jupyter_aisec.sealed.artifact import seal_artifact
 from jupyter_aisec.sealed.manifest import read_manifest
 from jupyter_aisec.sealed.release import ReleaseKey
+from jupyter_aisec.sealed.store import version_url
 
 from .conftest import sealed, wait_for
 from .test_saved import STREAM, saved
@@ -371,6 +373,17 @@ def test_a_version_that_was_not_stored_here_is_not_registered(relay, world):
     body = {"manifest": view.manifest, "url": view.url}
     answer = requests.post(relay.url + "/v1/artifacts", data=msgspec.json.encode(body))
     assert (answer.status_code, answer.json()["code"]) == (403, "document-differs")
+
+
+def test_a_version_that_the_broker_refused_goes_with_the_kernel(relay, world):
+    name, seal_id = "results/refused", new_id("seal")
+    key, folder = SigningKey.generate(), RelayFolder(relay.url, "results/refused", seal_id)
+    result = seal_artifact(name, {"a": b"1"}, folder, key, seal_id=seal_id)
+    url = version_url(world.researcher.store(), name, seal_id)
+    body = msgspec.json.encode({"manifest": result.envelope, "url": url})
+    assert requests.post(relay.url + "/v1/artifacts", data=body).status_code == 422
+    relay.keeping.close()
+    assert list(Path(urlsplit(url).path).parent.glob("*")) == []
 
 
 def test_reasons_are_short_and_few(relay):
