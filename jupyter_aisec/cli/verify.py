@@ -19,7 +19,7 @@ from jupyter_aisec.cli.trust import read_trust
 from jupyter_aisec.client import ListedView, PersonClient
 from jupyter_aisec.errors import AisecError, NotFoundError, UsageError
 from jupyter_aisec.ids import is_id
-from jupyter_aisec.people.canonical import parse_canonical
+from jupyter_aisec.people.canonical import canonical, parse_canonical
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.sealed.manifest import BUNDLE_FILE, MANIFEST_FILE, SIGNATURE_FILE, read_manifest
 from jupyter_aisec.sealed.store import Folder, UrlFolder
@@ -55,12 +55,12 @@ def verify(
     pinned = read_trust(trust)
     place, named = _find(what, version)
     folder = UrlFolder(place)
-    bundle = _content(folder, BUNDLE_FILE, what)
+    bundle = _bundle(folder, what, named)
     try:
-        signature = _content(folder, SIGNATURE_FILE, what)
+        signature = _content(folder, SIGNATURE_FILE)
     except NotFoundError:
         signature = None
-    manifest = _content(folder, MANIFEST_FILE, what)
+    manifest = _content(folder, MANIFEST_FILE)
     sealed, strangers = _sealed(folder), _strangers(place, manifest)
     examined = examine(
         Given(
@@ -191,17 +191,25 @@ def _strangers(place: str, manifest: bytes) -> tuple[str, ...]:
     )
 
 
-def _content(folder: Folder, name: str, what: str) -> bytes:
+def _bundle(folder: Folder, what: str, named: ListedView | None) -> bytes:
+    """The one that lies there; else the broker's, of a kernel that ended before it stored it."""
     try:
-        source = folder.source(name)
+        return _content(folder, BUNDLE_FILE)
     except NotFoundError as error:
-        if name != BUNDLE_FILE:
-            raise
+        try:
+            if named is not None:
+                return canonical(PersonClient().bundle(named.seal_id))
+        except NotFoundError:
+            pass
         raise NotFoundError(
             f"{what} has no bundle: no recorded run made it.",
             next="Verify what was trained: `aisec run list` shows the runs.",
             code="bundle-missing",
         ) from error
+
+
+def _content(folder: Folder, name: str) -> bytes:
+    source = folder.source(name)
     return bytes(source.fetch(0, source.size, memoryview(bytearray(source.size))))
 
 

@@ -34,7 +34,7 @@ from jupyter_aisec.errors import (
     UsageError,
 )
 
-__all__ = ["BearerAuth", "Http"]
+__all__ = ["BearerAuth", "Http", "error_of"]
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 60.0
@@ -172,7 +172,7 @@ class Http:
                 for line in response.iter_lines(chunk_size=1):
                     yield line.decode(errors="replace")
             except requests.RequestException:
-                raise self._unreachable() from None
+                raise self.unreachable() from None
 
     # -- one request
 
@@ -206,7 +206,7 @@ class Http:
                 stream=True,
             )
         except requests.RequestException:  # holds the request, and so the token: dropped
-            raise self._unreachable() from None
+            raise self.unreachable() from None
 
     def _content(self, response: requests.Response) -> bytes:
         content = bytearray()
@@ -216,7 +216,7 @@ class Http:
                 if len(content) > ANSWER_BYTES:
                     raise self._fault(f"an answer above {ANSWER_BYTES // 1024**2} MiB")
         except requests.RequestException:
-            raise self._unreachable() from None
+            raise self.unreachable() from None
         return bytes(content)
 
     def _json(self, data: bytes) -> Any:
@@ -234,9 +234,10 @@ class Http:
         if kind != PROBLEM_MEDIA_TYPE:
             raise self._fault(f"status {response.status_code}")
         problem = self._json(self._content(response))
-        raise _from_problem(problem if isinstance(problem, dict) else {}, response.status_code)
+        raise error_of(problem if isinstance(problem, dict) else {}, response.status_code)
 
-    def _unreachable(self) -> BrokerUnreachableError:
+    def unreachable(self) -> BrokerUnreachableError:
+        """That this broker does not answer, and how it is started."""
         return BrokerUnreachableError(
             f"The broker at {self.url} cannot be reached.",
             next=self._how_to_start() + ", or say where yours is: `export AISEC_BROKER=URL`.",
@@ -272,7 +273,7 @@ def _classes(base: type[AisecError]) -> Iterator[type[AisecError]]:
         yield from _classes(sub)
 
 
-def _from_problem(problem: dict[str, Any], status: int) -> AisecError:
+def error_of(problem: dict[str, Any], status: int) -> AisecError:
     """The error that an RFC 9457 problem tells of, of the class its code or status names."""
     code = str(problem.get("code") or "")
     by_code = {kind.default_code: kind for kind in _classes(AisecError)}

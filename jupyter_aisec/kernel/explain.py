@@ -1,8 +1,9 @@
 """When something is refused: what happened, and what to do instead.
 
 Our own errors are shown as a short panel without a traceback, for none of its lines is the
-reader's fault; so is the interrupt that the end of a grant brings. An ``OSError`` of the
-confinement keeps its traceback, and gets a note.
+reader's fault; so is the interrupt that the end of a grant brings. An error of the confinement
+keeps its traceback, and gets a note: an ``OSError``, or what a library made of one (torch says
+``RuntimeError``, with the system's words in it).
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from typing import Any
 
 from jupyter_aisec.errors import AisecError
 
-__all__ = ["explain_os_error", "install", "panel", "remove"]
+__all__ = ["explain_refusal", "install", "panel", "remove"]
 
+_KINDS = (Exception, KeyboardInterrupt)
 _REFUSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _UNREACHED = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN})
-_KINDS = (AisecError, OSError, KeyboardInterrupt)
+# As libraries quote it; EPERM's words are those of many other things too.
+_IN_WORDS = (os.strerror(errno.EROFS), os.strerror(errno.EACCES))
 _NO_NETWORK = (
     "This is the secure kernel: it has no network but the way to sealed artifacts, so that no\n"
     "sealed data leaves it. Instead:\n"
@@ -36,19 +39,24 @@ def panel(error: AisecError) -> list[str]:
     return [*lines, f"  ({error.code})"]
 
 
-def explain_os_error(error: OSError, *, scratch: str) -> str | None:
+def explain_refusal(error: BaseException, *, scratch: str) -> str | None:
     """Why the secure kernel refused it, or None if it was not the confinement."""
-    if any(_is_network(one) for one in _causes(error)):
-        return _NO_NETWORK
-    if error.errno not in _REFUSED:
-        return None
+    for one in _chain(error):
+        if _is_network(one):
+            return _NO_NETWORK
+        if isinstance(one, OSError) and one.errno in _REFUSED:
+            return _refused(one, scratch)
+        if not isinstance(one, AisecError) and any(words in str(one) for words in _IN_WORDS):
+            return _refused(OSError(errno.EROFS, ""), scratch)
+    return None
+
+
+def _refused(error: OSError, scratch: str) -> str:
     file = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
     if error.errno == errno.EROFS:
         what = f"it lets nothing be written{f' to {file!r}' if file else ''}, so that"
     else:  # a write, or a look at what is not this notebook's
-        what = (
-            f"it keeps {repr(file) if file else 'this'} closed. What may hold keys is not read, and"
-        )
+        what = f"it keeps {repr(file) if file else 'this'} closed. No key may be read, and"
     return (
         f"This is the secure kernel: {what} no sealed data\n"
         "reaches a disk in plaintext. Nothing was written. Instead:\n"
@@ -57,15 +65,18 @@ def explain_os_error(error: OSError, *, scratch: str) -> str | None:
     )
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what it was raised from: libraries wrap what a socket says."""
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, and those that a traceback shows above it; what urllib wraps, too."""
+    one: BaseException | None = error
     seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        reason = getattr(error, "reason", None)  # urllib's
-        inner = reason if isinstance(reason, BaseException) else None
-        error = inner or error.__cause__ or error.__context__
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        yield one
+        reason = getattr(one, "reason", None)  # urllib's
+        if isinstance(reason, BaseException):
+            one = reason
+        else:
+            one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
 
 
 def _is_network(error: BaseException) -> bool:
@@ -103,9 +114,9 @@ def _annotate(
 ) -> list[str]:
     """The traceback as ever, with a note where the confinement was the cause."""
     scratch = os.environ.get("AISEC_SCRATCH")
-    if scratch is not None and isinstance(error, OSError):  # only the secure kernel has one
-        note = explain_os_error(error, scratch=scratch)
+    if scratch is not None:  # only the secure kernel has one
+        note = explain_refusal(error, scratch=scratch)
         if note is not None and note not in getattr(error, "__notes__", ()):
             error.add_note(note)  # IPython shows notes below the traceback
-    shell.showtraceback((kind, error, tb), tb_offset=tb_offset)
+    shell.showtraceback((kind, error, tb), tb_offset=tb_offset, running_compiled_code=True)
     return list(getattr(shell, "_last_traceback", None) or [])

@@ -29,7 +29,7 @@ def load(shell: Any) -> None:
     global _face
     if _face is not None:
         return
-    made = Face(shell, _keep_scratch)
+    made = Face(shell, _keep)
     if _before is not None and _before.shell is shell:
         _before.hand_over(made)
     made.gate.install(shell)  # first: what it holds does not run yet
@@ -86,7 +86,8 @@ def _open_output(made: Face, bundle: object) -> dict[str, Any]:
     return open_saved(made, bundle)
 
 
-def _keep_scratch(made: Face) -> None:
-    from jupyter_aisec.kernel.save import save_scratch
+def _keep(made: Face) -> None:
+    from jupyter_aisec.kernel.save import finish_all, save_scratch
 
+    finish_all(made)
     save_scratch(made)

@@ -19,6 +19,7 @@ from jupyter_aisec.record import Recorder
 
 if TYPE_CHECKING:
     from jupyter_aisec.client.views import GrantView
+    from jupyter_aisec.kernel.sealing import Sealing
     from jupyter_aisec.kernel.session import KernelSession
 
 __all__ = ["Face"]
@@ -42,6 +43,7 @@ class Face:
         self._cards: dict[str, Card] = {}
         self._warnings: dict[str, str] = {}
         self.last_run: str | None = None
+        self.unfinished: dict[str, Sealing] = {}  # by artifact: sealed, not yet recorded
         self.ending: RefusedError | None = None  # what stops the running cell just now
 
     @property
@@ -74,6 +76,8 @@ class Face:
             for opened in list(self._session.opened):
                 opened.memory.wipe("the kernel ended")
             self._session.opened.clear()
+        for sealing in list(self.unfinished.values()):
+            sealing.give_up()
 
     def hand_over(self, to: Face) -> None:
         """The extension is loaded again: a kernel keeps its keys, and what it has opened."""
@@ -85,7 +89,8 @@ class Face:
 
     def finish(self) -> None:
         """The kernel ends: what lies in the scratch folder is sealed before memory is wiped."""
-        if self._session is not None and self._session.ever_opened:
+        session = self._session
+        if session is not None and (session.ever_opened or self.unfinished):
             self._keep(self)
         self.stop()
 

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import urlsplit
 
+import msgspec
 import requests
 
-from jupyter_aisec.errors import NotFoundError, SealError
+from jupyter_aisec.client.http import error_of
+from jupyter_aisec.errors import AisecError, NotFoundError, RefusedError, SealError
 from jupyter_aisec.sealed.source import RESEAL, FileSource, RangeSource, Source
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ __all__ = ["RelayFolder"]
 
 _SECONDS = 60.0
 _BUFFER = 1 << 20
+_LONGEST_PROBLEM = 64 << 10
 
 
 class RelayFolder:
@@ -61,16 +64,22 @@ class RelayFolder:
                 next=RESEAL,
                 code="sealed-file-missing",
             )
-        _check(response.status_code, 200)
+        if response.status_code != 200:
+            # Why stands in no answer to a HEAD: a GET that asks for a byte is told.
+            self._get(url, 0, 1)
+            raise _refused(response.status_code)
 
         def read(start: int, stop: int) -> bytes:
-            part = self._session.get(
-                url, headers={"Range": f"bytes={start}-{stop - 1}"}, timeout=_SECONDS
-            )
-            _check(part.status_code, 206)
-            return part.content
+            return self._get(url, start, stop)
 
         return RangeSource(int(response.headers["Content-Length"]), read)
+
+    def _get(self, url: str, start: int, stop: int) -> bytes:
+        asked = {"Range": f"bytes={start}-{stop - 1}"}
+        part = self._session.get(url, headers=asked, timeout=_SECONDS)
+        if part.status_code != 206:
+            raise _refused(part.status_code, part.content)
+        return part.content
 
     @contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
@@ -85,7 +94,9 @@ class RelayFolder:
             yield body
             body.flush()
             connection.send(b"0\r\n\r\n")
-            _check(connection.getresponse().status, 201)
+            response = connection.getresponse()
+            if response.status != 201:
+                raise _refused(response.status, response.read(_LONGEST_PROBLEM))
         except (OSError, http.client.HTTPException) as error:
             raise SealError(
                 f"The sealed file could not be stored ({type(error).__name__}).",
@@ -114,10 +125,19 @@ class _Chunks(io.RawIOBase):
         return size
 
 
-def _check(status: int, expected: int) -> None:
-    if status != expected:
-        raise SealError(
-            f"The store answered with status {status}.",
-            next="Try again; if it stays, tell whoever runs the store.",
-            code="store-refused",
-        )
+def _refused(status: int, body: bytes = b"") -> AisecError:
+    """What the keeper says is wrong; where it says nothing, that it said no."""
+    try:
+        problem = msgspec.json.decode(body)
+    except msgspec.MsgspecError:
+        problem = None
+    if isinstance(problem, dict) and problem.get("code"):
+        error = error_of(problem, status)
+        if type(error) is not RefusedError:
+            return error
+        return SealError(error.what, next=error.next, code=error.code)
+    return SealError(
+        f"The store answered with status {status}.",
+        next="Try again; if it stays, tell whoever runs the store.",
+        code="store-refused",
+    )

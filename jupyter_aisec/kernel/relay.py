@@ -23,7 +23,6 @@ from jupyter_aisec.client.views import ArtifactView, OutputSourceView, as_view
 from jupyter_aisec.errors import (
     PROBLEM_MEDIA_TYPE,
     AisecError,
-    BrokerUnreachableError,
     MalformedError,
     RefusedError,
 )
@@ -141,13 +140,7 @@ class _Forward(_Handler):
                 lambda: self.keeping.forward(str(request.method), target, headers, body)
             )
         except requests.RequestException:  # holds the request, and so the token: dropped
-            return self.problem(
-                BrokerUnreachableError(
-                    "The broker cannot be reached from the keeper.",
-                    next="Try again; `aisec broker start` starts one.",
-                ),
-                status=503,
-            )
+            return self.problem(self.keeping.person.http.unreachable(), status=503)
         except AisecError as error:
             return self.problem(error)
         if response.status_code == 200:
@@ -157,6 +150,8 @@ class _Forward(_Handler):
                 return self.problem(error)
             if manifest is not None:
                 self.keeping.shelf.registered(manifest)
+        elif manifest is not None and response.status_code < 500:
+            self.keeping.shelf.refused(manifest)
         self.set_status(response.status_code)
         self.set_header(
             "Content-Type", response.headers.get("Content-Type", "application/octet-stream")
@@ -278,7 +273,10 @@ class _Store(_Handler):
         if self.request.method == "PUT":
             connection: Any = self.request.connection
             connection.set_max_body_size(_LARGEST_FILE)
-            await self.guarded(self._begin(*self.path_args))
+            try:
+                await self._begin(*self.path_args)
+            except AisecError as error:  # said when all has come: the kernel does not listen yet
+                self._refused = error
 
     async def _begin(self, artifact: str, seal_id: str, name: str) -> None:
         def begin() -> Sink:

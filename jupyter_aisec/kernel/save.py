@@ -1,39 +1,34 @@
 """``%save_secure``: from a value in memory to a sealed version, with the record of its run.
 
 What a kernel seals carries the labels of everything it has opened, and names all of it as
-parents. Sealing needs no grant that is still active.
+parents. Sealing needs no grant that is still active. What was sealed and could not be registered
+or recorded is finished by the next try, and the same value is not sealed twice.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from jupyter_aisec.errors import UsageError
+from jupyter_aisec.errors import AisecError, NotFoundError, SealBrokenError, UsageError
 from jupyter_aisec.ids import new_id
 from jupyter_aisec.kernel.load import folder_of
+from jupyter_aisec.kernel.sealing import Sealing
 from jupyter_aisec.kernel.values import sources_of
-from jupyter_aisec.people import dsse
-from jupyter_aisec.people.canonical import canonical
-from jupyter_aisec.provenance.facts import Input, Output, Record
-from jupyter_aisec.sealed.artifact import SealResult, seal_artifact
+from jupyter_aisec.sealed.artifact import seal_artifact
 from jupyter_aisec.sealed.contents import Sources, files_at
-from jupyter_aisec.sealed.manifest import BUNDLE_FILE, SIGNATURE_FILE
 from jupyter_aisec.sealed.store import version_url
 
 if TYPE_CHECKING:
     from jupyter_aisec.kernel.commands import SaveCommand
     from jupyter_aisec.kernel.face import Face
-    from jupyter_aisec.kernel.session import KernelSession
     from jupyter_aisec.sealed.manifest import MediaType
 
-__all__ = ["save", "save_as", "save_scratch"]
+__all__ = ["finish_all", "save", "save_as", "save_scratch"]
 
 
 def save_as(face: Face, command: SaveCommand) -> None:
@@ -69,6 +64,13 @@ def _in_scratch(expression: str) -> Path | None:
     return Path(scratch, *place.parts[1:])
 
 
+def finish_all(face: Face) -> None:
+    """What an interrupted ``%save_secure`` left, as far as it can be done now."""
+    for sealing in list(face.unfinished.values()):
+        with suppress(AisecError):
+            _finish(face, sealing)
+
+
 def save_scratch(face: Face) -> str | None:
     """Seals what lies in ``$AISEC_SCRATCH`` as a result of its own, and empties it."""
     scratch = os.environ.get("AISEC_SCRATCH")
@@ -88,6 +90,17 @@ def _seal(
     face: Face, artifact: str, sources: Sources, media: MediaType, labels: Sequence[str]
 ) -> str:
     session = face.session
+    labels = (*session.labels, *labels)
+    left = face.unfinished.get(artifact)
+    if left is not None:  # the last try was interrupted
+        try:
+            same = left.is_of(sources, labels)
+        except (NotFoundError, SealBrokenError):  # the store has lost it: it is no version
+            left.give_up()
+        else:
+            _finish(face, left)
+            if same:
+                return left.seal_id
     seal_id = new_id("seal")
     url = version_url(session.client.store(), artifact, seal_id)
     folder = folder_of(session, artifact, seal_id, url)
@@ -97,47 +110,18 @@ def _seal(
         folder,
         session.key,
         seal_id=seal_id,
-        labels=(*session.labels, *labels),
+        labels=labels,
         parents=session.parents,
         media_type=media,
     )
-    session.client.sealed(result, url)
-    for key in result.keys.values():
-        key.wipe()
-    record = make_record(session, result)
-    envelope = dsse.sign(record, Record.payload_type, session.key)
-    answer = session.client.record_run(envelope, seal_id, session.desk.observe(envelope))
-    with folder.create(BUNDLE_FILE) as file:
-        file.write(canonical(answer["bundle"]))
-    with folder.create(SIGNATURE_FILE) as file:
-        file.write(canonical(answer["bundle"]["model_signature"]))
-    session.recorder.close_run()
-    face.last_run = record.run
+    sealing = Sealing(
+        session, result, folder, url, forget=lambda: face.unfinished.pop(artifact, None)
+    )
+    face.unfinished[artifact] = sealing
+    _finish(face, sealing)
     return seal_id
 
 
-def make_record(session: KernelSession, result: SealResult) -> Record:
-    """What the kernel says about the run that made ``result``."""
-    opened = sorted(session.ever_opened.values(), key=lambda one: one.entry)
-    return Record(
-        **msgspec.structs.asdict(session.recorder.facts()),
-        origin=session.about.trust.origin,
-        run=new_id("run"),
-        kernel=session.key.public.key_id,
-        grants=tuple(sorted({one.grant for one in opened})),
-        inputs=tuple(
-            Input(
-                artifact=one.artifact,
-                version=one.version,
-                seal_id=one.seal_id,
-                grant=one.grant,
-                entry=one.entry,
-            )
-            for one in opened
-        ),
-        output=Output(
-            artifact=result.manifest.artifact,
-            seal_id=result.manifest.seal_id,
-            manifest_sha256=hashlib.sha256(result.envelope.payload).hexdigest(),
-        ),
-    )
+def _finish(face: Face, sealing: Sealing) -> None:
+    sealing.finish()
+    face.last_run = sealing.run

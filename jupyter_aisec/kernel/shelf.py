@@ -73,7 +73,7 @@ class _Version:
         self.files: dict[str, tuple[int, str]] = {}  # sealed: size and SHA-256
         self.size = 0  # bytes on their way included
         self.manifest: bytes | None = None
-        self.sent = False  # to the broker, which may have registered it
+        self.sent = False  # to the broker, which may have registered it, or may yet
         self.registered = False
 
 
@@ -269,15 +269,21 @@ class Shelf:
         content = read_manifest(manifest)
         self._own[content.artifact, content.seal_id].registered = True
 
+    def refused(self, manifest: Envelope) -> None:
+        """The broker answered that it does not take the version."""
+        content = read_manifest(manifest)
+        self._own[content.artifact, content.seal_id].sent = False
+
     def sweep(self) -> None:
-        """The kernel ended: what it wrote of versions that are in no catalog goes."""
+        """The kernel ended: what it wrote of versions that are in no catalog goes.
+
+        Not where the broker was sent one and has not answered: asked now, it could say that it
+        has none, and register it then.
+        """
         for (artifact, seal_id), version in list(self._own.items()):
-            if version.registered:
-                continue
-            # Where the answer of a broker was lost, and it cannot be asked, the bytes stay.
-            with suppress(AisecError):
-                if not (version.sent and seal_id in self._seal_ids(artifact)):
-                    names = [*version.files, *([MANIFEST_FILE] if version.manifest else [])]
+            if not version.registered and not version.sent:
+                names = [*version.files, *([MANIFEST_FILE] if version.manifest else [])]
+                with suppress(AisecError):
                     _remove(version_url(self.store, artifact, seal_id), names)
 
 

@@ -465,10 +465,10 @@ run_broker(Path(sys.argv[1]), {FREE!r})
 class BrokerProcess:
     """A broker in a process of its own."""
 
-    def __init__(self, site: Site, **environment: str) -> None:
+    def __init__(self, site: Site, *, before: str = "", **environment: str) -> None:
         self.site = site
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _RUN, str(site.home)],
+            [sys.executable, "-c", before + _RUN, str(site.home)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, **environment},

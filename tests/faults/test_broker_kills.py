@@ -1,9 +1,10 @@
 """Promise P5 for the broker: killed (SIGKILL) at every failpoint, nothing acknowledged is lost.
 
 A walk from log-in to a recorded run goes step by step over HTTP against a real process,
-which dies once, at one failpoint. It is started again, everything acknowledged before must
-still be there, the interrupted step is sent again exactly as it was, and the walk goes on
-to its end. The failpoints come from the code; each must have been hit.
+which dies once, at one visit of one failpoint. It is started again, everything acknowledged
+before must still be there, the interrupted step is sent again exactly as it was, and the walk
+goes on to its end. The failpoints come from the code, how often the walk visits each is
+counted, and each kill must have happened.
 """
 
 from __future__ import annotations
@@ -37,18 +38,38 @@ from tests.broker.world import (
     run_body,
     seal,
 )
+from tests.effort import CAMPAIGN
 
-# At which visit each failpoint kills: appends are visited by every step, so that these
-# spread over the walk. Any other: the first.
+# How often the walk below visits each failpoint. Each of its steps appends an entry.
 VISITS = {
-    "append.before-transaction": 4,
-    "append.rows-written": 5,
-    "append.committed": 6,
-    "append.before-outside-copies": 7,
-    "append.between-outside-copies": 4,
-    "append.done": 8,
-    "outside.file-written": 3,
+    "append.before-transaction": 11,
+    "append.rows-written": 11,
+    "append.committed": 11,
+    "append.before-outside-copies": 11,
+    "append.between-outside-copies": 11,
+    "append.done": 11,
+    "outside.file-written": 11,
+    "keys.encrypted": 1,
+    "keys.released": 1,
+    "output.encrypted": 1,
+    "output.released": 1,
+    "artifact.wrapped": 2,
+    "run.signed": 1,
+    "run.bundled": 1,
+    "run.recorded": 1,
+    "start.checked": 1,
+    "stop.closing": 1,
 }
+
+
+def kills() -> list[tuple[str, int]]:
+    """Failpoints and visits: every one under the campaign, else one of each."""
+    return [
+        (name, visit)
+        for name, visits in VISITS.items()
+        for visit in range(1, visits + 1)
+        if CAMPAIGN or visit == (visits + 1) // 2
+    ]
 
 
 @pytest.fixture(autouse=True)
@@ -169,11 +190,10 @@ def start(walk: Walk, **environment: str) -> tuple[BrokerProcess, Api | None]:
     return process, api
 
 
-@pytest.mark.parametrize("name", FAILPOINTS)
-def test_nothing_acknowledged_is_lost(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "visit"), kills())
+def test_nothing_acknowledged_is_lost(name: str, visit: int, tmp_path: Path) -> None:
     walk = Walk(Site(tmp_path / "home"))
-    setting = f"{name}=kill@{VISITS.get(name, 1)}"
-    process, api = start(walk, **{VARIABLE: setting})
+    process, api = start(walk, **{VARIABLE: f"{name}=kill@{visit}"})
     kills = 0
     with process:
         todo = list(walk.steps)
@@ -204,6 +224,73 @@ def test_nothing_acknowledged_is_lost(name: str, tmp_path: Path) -> None:
     assert audit_home(walk.site.home) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "next_visit"),
+    [
+        ("append.before-transaction", 2),  # the step that is sent again is a visit too
+        ("append.committed", 1),
+        ("append.done", 1),
+    ],
+)
+def test_a_broker_that_is_killed_in_every_step_of_one_walk(
+    name: str, next_visit: int, tmp_path: Path
+) -> None:
+    """Before an entry is durable, when only the database has it, and when nobody was told.
+
+    But for the log-ins, which are other ones when they are sent again.
+    """
+    walk = Walk(Site(tmp_path / "home"))
+    process, api = start(walk)
+    kills, steps = 0, walk.steps
+    with process:
+        assert api is not None
+        for log_in in steps[:2]:
+            log_in(api)
+    process, api = start(walk, **{VARIABLE: f"{name}=kill"})
+    with process:
+        for step in steps[2:]:
+            assert api is not None
+            with pytest.raises(requests.ConnectionError):
+                step(api)
+            assert process.process.wait(30) == -signal.SIGKILL
+            process.__exit__()
+            kills += 1
+            process, api = start(walk, **{VARIABLE: f"{name}=kill@{next_visit}"})
+            assert api is not None
+            walk.check_nothing_lost(api)
+            step(api)
+            size, root = api.checkpoint()
+            walk.acknowledged.append((size, msgspec.convert(root, bytes)))
+        assert api is not None
+        assert api.get("/v1/audit", "approver")["findings"] == []
+        assert process.stop()[0] == 0
+    assert kills == VISITS[name] - 2
+    assert audit_home(walk.site.home) == []
+
+
+COUNTING = """
+import atexit, collections, json, os
+from jupyter_aisec.broker import failpoints
+counts = collections.Counter()
+failpoints.failpoint = lambda name: counts.update([name])
+atexit.register(lambda: open(os.environ["COUNTS"], "w").write(json.dumps(counts)))
+"""
+
+
+def test_the_walk_visits_every_failpoint_as_often_as_it_is_killed_there(tmp_path: Path) -> None:
+    walk = Walk(Site(tmp_path / "home"))
+    counts = tmp_path / "counts"
+    process = BrokerProcess(walk.site, before=COUNTING, COUNTS=str(counts))
+    with process:
+        api = process.wait_ready()
+        assert api is not None
+        api.tokens = walk.tokens
+        for step in walk.steps:
+            step(api)
+        assert process.stop()[0] == 0
+    assert msgspec.json.decode(counts.read_bytes()) == VISITS
+
+
 def test_every_failpoint_is_in_the_code_once_and_listed() -> None:
     folder = Path(jupyter_aisec.broker.__file__).parent
     calls = [
@@ -215,4 +302,4 @@ def test_every_failpoint_is_in_the_code_once_and_listed() -> None:
         and node.func.id == "failpoint"
         and isinstance(node.args[0], ast.Constant)
     ]
-    assert sorted(calls) == sorted(FAILPOINTS)
+    assert sorted(calls) == sorted(FAILPOINTS) == sorted(VISITS)

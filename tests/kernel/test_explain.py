@@ -106,6 +106,41 @@ def test_other_faults_are_shown_as_ever(explaining, capsys, monkeypatch, scratch
     assert "secure kernel" not in out
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "raise RuntimeError('open file failed with strerror: Read-only file system')",
+        "raise ValueError('I/O error: Permission denied (os error 13)')",
+        "try:\n    raise OSError(30, 'no')\nexcept OSError as e:\n    raise KeyError('x') from e",
+        "try:\n    raise OSError(30, 'no', b'x')\nexcept OSError:\n    raise KeyError('x')",
+    ],
+    ids=["torch's", "safetensors'", "with a cause", "while another was handled"],
+)
+def test_what_a_library_made_of_a_refusal_is_explained(explaining, capsys, monkeypatch, source):
+    monkeypatch.setenv("AISEC_SCRATCH", "/dev/shm/scratch")
+    explaining.run_cell(source)
+    out = capsys.readouterr().out
+    assert "Traceback" in out
+    assert "This is the secure kernel" in out
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "raise RuntimeError('operation not permitted when stream is capturing')",
+        "raise RuntimeError('a fault')",
+        "try:\n    raise OSError(30, 'no')\nexcept OSError:\n    raise KeyError('x') from None",
+        "exec('1 +')",
+    ],
+)
+def test_no_other_error_is_explained(explaining, capsys, monkeypatch, source):
+    monkeypatch.setenv("AISEC_SCRATCH", "/dev/shm/scratch")
+    explaining.run_cell(source)
+    out = capsys.readouterr().out
+    assert "Error" in out
+    assert "secure kernel" not in out
+
+
 def test_the_same_error_twice_has_one_note(explaining, capsys, monkeypatch):
     monkeypatch.setenv("AISEC_SCRATCH", "/dev/shm/scratch")
     explaining.user_ns["error"] = OSError(errno.EROFS, "no")

@@ -31,8 +31,10 @@ from jupyter_aisec.ledger import Checkpoint, NoteSigner, open_checkpoint, sign_c
 from jupyter_aisec.people.dsse import Envelope
 from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.provenance.facts import Observation
+from jupyter_aisec.sealed.artifact import seal_artifact
 from jupyter_aisec.sealed.manifest import read_manifest
 from jupyter_aisec.sealed.release import ReleaseKey
+from jupyter_aisec.sealed.store import version_url
 
 from .conftest import sealed, wait_for
 from .test_saved import STREAM, saved
@@ -204,6 +206,11 @@ def test_a_broker_that_is_away_is_said(relay, monkeypatch):
     assert (answer.status_code, answer.json()["code"]) == (503, "broker-unreachable")
 
 
+def put(folder, data):
+    with folder.create("0000.sealed") as file:
+        file.write(data)
+
+
 def test_sealed_files_go_in_once_and_come_out_by_ranges(relay):
     folder = RelayFolder(relay.url, "results/x", new_id("seal"))
     data = sealed(5_000_000)
@@ -276,17 +283,28 @@ def test_a_store_without_room_is_said(relay, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(shelf._Sealed, "write", full)
-    url = f"{relay.url}/store/results/y/{new_id('seal')}/0000.sealed"
-    assert requests.put(url, data=b"x").json()["code"] == "store-unwritable"
+    folder = RelayFolder(relay.url, "results/y", new_id("seal"))
+    with pytest.raises(SealError, match="No space left on device") as raised:
+        put(folder, sealed(3_000_000))
+    assert raised.value.code == "store-unwritable"
+    assert "Make room there" in raised.value.next
+
+
+def test_a_broker_that_is_away_is_said_when_something_is_sealed(relay, monkeypatch):
+    monkeypatch.setattr(relay.keeping.person.http, "url", "http://127.0.0.1:1")
+    with pytest.raises(BrokerUnreachableError) as raised:
+        put(RelayFolder(relay.url, "results/y", new_id("seal")), sealed(3_000_000))
+    assert "`aisec broker start --listen 127.0.0.1:1`" in raised.value.next
 
 
 def test_a_store_that_does_not_answer_is_said(relay, monkeypatch):
     done = threading.Event()
     monkeypatch.setattr(keeping, "_STORE_SECONDS", 0.05)
     monkeypatch.setattr(relay.keeping.shelf, "source", lambda *_: done.wait(20))
-    answer = requests.head(f"{relay.url}/store/results/y/{SEAL_ID}/0000.sealed")
+    with pytest.raises(SealError) as raised:
+        RelayFolder(relay.url, "results/y", SEAL_ID).source("0000.sealed")
     done.set()
-    assert answer.status_code == 403
+    assert raised.value.code == "store-silent"
 
 
 def test_a_version_that_was_not_stored_here_is_not_registered(relay, world):
@@ -294,6 +312,17 @@ def test_a_version_that_was_not_stored_here_is_not_registered(relay, world):
     body = {"manifest": view.manifest, "url": view.url}
     answer = requests.post(relay.url + "/v1/artifacts", data=msgspec.json.encode(body))
     assert (answer.status_code, answer.json()["code"]) == (403, "document-differs")
+
+
+def test_a_version_that_the_broker_refused_goes_with_the_kernel(relay, world):
+    name, seal_id = "results/refused", new_id("seal")
+    key, folder = SigningKey.generate(), RelayFolder(relay.url, "results/refused", seal_id)
+    result = seal_artifact(name, {"a": b"1"}, folder, key, seal_id=seal_id)
+    url = version_url(world.researcher.store(), name, seal_id)
+    body = msgspec.json.encode({"manifest": result.envelope, "url": url})
+    assert requests.post(relay.url + "/v1/artifacts", data=body).status_code == 422
+    relay.keeping.close()
+    assert list(Path(urlsplit(url).path).parent.glob("*")) == []
 
 
 def test_reasons_are_short_and_few(relay):

@@ -219,17 +219,19 @@ def test_in_an_object_store_it_goes_too(person: Person, monkeypatch: pytest.Monk
     assert code(shelf.source, NAME, seal_id, "0000.sealed") == "sealed-file-missing"
 
 
-@pytest.mark.parametrize("how", ["away", "in the catalog"])
-def test_what_the_broker_may_have_registered_stays(
+@pytest.mark.parametrize("how", ["no answer", "taken", "refused"])
+def test_what_the_broker_may_yet_register_stays(
     shelf: Shelf, person: Person, tmp_path: Path, how: str
 ) -> None:
+    """Also while its catalog does not have it: the registration may be under way."""
     seal_id = new_id("seal")
     result = seal(Folder(shelf, seal_id), seal_id, person.key)
     shelf.check_registration(result.envelope, version_url(person.store(), NAME, seal_id))
-    person.away = how == "away"
-    person.catalog = [SimpleNamespace(seal_id=seal_id)]
+    if how != "no answer":
+        (shelf.registered if how == "taken" else shelf.refused)(result.envelope)
     shelf.sweep()
-    assert (tmp_path / "store" / NAME / seal_id / "manifest.json").exists()
+    there = (tmp_path / "store" / NAME / seal_id / "manifest.json").exists()
+    assert there == (how != "refused")
 
 
 def test_a_seal_id_of_the_catalog_is_taken(shelf: Shelf, person: Person) -> None:

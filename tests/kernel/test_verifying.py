@@ -91,3 +91,15 @@ def test_without_its_file_the_signature_of_the_bundle_is_checked(sealed):
     done = sh(AISEC, sealed)
     assert done.returncode == 0
     assert "there is no model.sig here" in done.stdout
+
+
+def test_the_brokers_bundle_stands_in_for_one_that_was_not_stored(sealed, notebook):
+    """A kernel that was killed between the two: by name, what it recorded is verified."""
+    world = notebook.world
+    url = world.researcher.artifact("weights/verified").url
+    for name in ("bundle.json", "model.sig"):
+        (Path(url.removeprefix("file://")) / name).unlink()
+    command = ("verify", "weights/verified", "--trust", str(sealed.parent / "trust.json"))
+    done = world.broker.run(*command, person="researcher")
+    assert done.returncode == 0, done.stderr
+    assert "ok   catalog" in done.stdout

@@ -63,14 +63,24 @@ def test_waits_for_the_approval_and_opens_in_memory(world, secure):
     assert "100" in read.ok().text
 
 
-@pytest.mark.parametrize(
-    "write",
-    ["open('x', 'w')", "import os; os.mkdir('y')", "open('/etc/x', 'w')"],
-    ids=["file", "folder", "elsewhere"],
-)
+WRITES = {
+    "file": "open('x', 'w')",
+    "folder": "import os; os.mkdir('x')",
+    "elsewhere": "open('/etc/x', 'w')",
+    "pandas, CSV": "import pandas; pandas.DataFrame({'a': [1]}).to_csv('x')",
+    "pandas, Parquet": "import pandas; pandas.DataFrame({'a': [1]}).to_parquet('x')",
+    "polars": "import polars; polars.DataFrame({'a': [1]}).write_parquet('x')",
+    "numpy": "import numpy; numpy.save('x.npy', numpy.ones(1))",
+    "torch": "import torch; torch.save(torch.ones(1), 'x')",
+    "safetensors": ("import torch, safetensors.torch as s; s.save_file({'a': torch.ones(1)}, 'x')"),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 def test_a_write_is_refused_and_explained(idle, write):
     ran = idle.run(write)
     assert ran.reply["status"] == "error"
+    assert not list(idle.log.parent.glob("x*"))
     assert "This is the secure kernel" in ran.text
     assert "%save_secure" in ran.text
     assert "AISEC_SCRATCH" in ran.text

@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+import tink
+from tink import secret_key_access, streaming_aead
+from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2
 
 from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.sealed.artifact import OpenArtifact, SealResult, open_artifact, seal_artifact
@@ -39,6 +42,26 @@ def unseal() -> Callable[..., SealReader]:
         return SealReader(source, DataKey(key), aad, **options)
 
     return unseal
+
+
+def tinks(data_key: bytes) -> streaming_aead.StreamingAead:
+    """Tink with a data key of ours, built from the wire format of its own keysets."""
+    streaming_aead.register()
+    key = aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingKey(
+        key_value=data_key,
+        params=aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingParams(
+            ciphertext_segment_size=1 << 20,
+            derived_key_size=32,
+            hkdf_hash_type=common_pb2.SHA256,
+        ),
+    )
+    keyset = tink_pb2.Keyset(primary_key_id=1)
+    entry = keyset.key.add(key_id=1, status=tink_pb2.ENABLED, output_prefix_type=tink_pb2.RAW)
+    entry.key_data.type_url = "type.googleapis.com/google.crypto.tink.AesGcmHkdfStreamingKey"
+    entry.key_data.value = key.SerializeToString()
+    entry.key_data.key_material_type = tink_pb2.KeyData.SYMMETRIC
+    handle = tink.proto_keyset_format.parse(keyset.SerializeToString(), secret_key_access.TOKEN)
+    return handle.primitive(streaming_aead.StreamingAead)
 
 
 class Sealed:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
+import struct
 import threading
 from pathlib import Path
 
 import pytest
+from tink import TinkError
 
 from jupyter_aisec.errors import (
     MalformedError,
@@ -19,12 +22,15 @@ from jupyter_aisec.errors import (
     UsageError,
     WrongKeyError,
 )
+from jupyter_aisec.ids import new_id
 from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.sealed import artifact as a
 from jupyter_aisec.sealed.contents import files_at
 from jupyter_aisec.sealed.datakey import DataKey
 from jupyter_aisec.sealed.release import ReleaseKey, deposit_info
 from jupyter_aisec.sealed.store import UrlFolder, version_url
+
+from .conftest import tinks
 
 BIG = os.urandom(3 << 20)
 SOURCES = {"b/notes.txt": b"hello", "a.jsonl": BIG}
@@ -39,6 +45,27 @@ def test_what_is_sealed_opens(sealed):
             assert file.read() == b"hello"
         assert opened.reader("a.jsonl") is opened.reader("a.jsonl")
     assert a.open_folder(made.folder) == (made.result.envelope, made.result.manifest)
+
+
+def test_tink_opens_a_file_of_an_artifact_and_in_no_other_place(sealed, tmp_path):
+    """By the spec alone: what is authenticated beside a file is its seal id and its index."""
+    made = sealed(SOURCES)
+    manifest = made.result.manifest
+    (key,) = made.result.keys.values()
+    tink = tinks(bytes(key.secret))
+    other = new_id("seal")
+    for index, name in enumerate(sorted(SOURCES)):
+        data = (tmp_path / "store" / f"{index:04d}.sealed").read_bytes()
+
+        def opened(seal_id: str, at: int, data: bytes = data) -> bytes:
+            place = seal_id.encode() + struct.pack(">I", at)
+            with tink.new_decrypting_stream(io.BytesIO(data), place) as stream:
+                return bytes(stream.read())
+
+        assert opened(manifest.seal_id, index) == SOURCES[name]
+        for seal_id, at in ((manifest.seal_id, 1 - index), (other, index)):
+            with pytest.raises(TinkError):
+                opened(seal_id, at)
 
 
 def test_names_and_content_do_not_appear_at_the_store(sealed, tmp_path):

@@ -7,17 +7,17 @@ import io
 import os
 
 import pytest
-import tink
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tink import secret_key_access, streaming_aead
-from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2
+from tink import TinkError, streaming_aead
 
 from jupyter_aisec.errors import SealBrokenError, UsageError
 from jupyter_aisec.sealed import stream
 from jupyter_aisec.sealed.datakey import DataKey
 from jupyter_aisec.sealed.stream import SealWriter
 from tests.effort import examples
+
+from .conftest import tinks
 
 KEY = bytes(range(32))
 AAD = b"seal_00000000000000000000000000\0\0\0\0"
@@ -43,23 +43,7 @@ class Sink(io.BytesIO):
 
 @pytest.fixture(scope="module")
 def theirs() -> streaming_aead.StreamingAead:
-    """Tink with KEY, built from the wire format of its own keysets."""
-    streaming_aead.register()
-    key = aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingKey(
-        key_value=KEY,
-        params=aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingParams(
-            ciphertext_segment_size=1 << 20,
-            derived_key_size=32,
-            hkdf_hash_type=common_pb2.SHA256,
-        ),
-    )
-    keyset = tink_pb2.Keyset(primary_key_id=1)
-    entry = keyset.key.add(key_id=1, status=tink_pb2.ENABLED, output_prefix_type=tink_pb2.RAW)
-    entry.key_data.type_url = "type.googleapis.com/google.crypto.tink.AesGcmHkdfStreamingKey"
-    entry.key_data.value = key.SerializeToString()
-    entry.key_data.key_material_type = tink_pb2.KeyData.SYMMETRIC
-    handle = tink.proto_keyset_format.parse(keyset.SerializeToString(), secret_key_access.TOKEN)
-    return handle.primitive(streaming_aead.StreamingAead)
+    return tinks(KEY)
 
 
 @pytest.mark.parametrize("size", EDGES)
@@ -86,7 +70,7 @@ def test_tink_rejects_our_file_with_a_byte_changed(seal, theirs):
     sealed[60] ^= 1
     with (
         theirs.new_decrypting_stream(io.BytesIO(sealed), AAD) as opened,
-        pytest.raises(tink.TinkError),
+        pytest.raises(TinkError),
     ):
         opened.read()
 

@@ -202,15 +202,18 @@ class Walk:
 
     # -- notebooks
 
-    def notebook(self, source: Path, *, extra: Mapping[str, str] = {}) -> Path:
+    def notebook(
+        self, source: Path, kernel: str | None = None, *, extra: Mapping[str, str] = {}
+    ) -> Path:
         """Run a notebook from top to bottom and save it with its outputs; returns the copy.
 
-        It runs in the kernel that it names itself.
+        In the kernel that it names itself, unless another one is given.
         """
         self.work.mkdir(exist_ok=True)
-        copy = self.work / source.name
+        copy = self.work / (f"{source.stem}-{kernel}.ipynb" if kernel else source.name)
         shutil.copyfile(source, copy)
-        execute = ("jupyter", "execute", "--inplace", copy)
+        chosen = (f"--kernel_name={kernel}",) if kernel else ()
+        execute = ("jupyter", "execute", "--inplace", *chosen, copy)
         self.run(*execute, person="researcher", extra=extra).expect()
         return copy
 
