@@ -10,13 +10,14 @@ from datetime import timedelta
 import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, invariant, rule
+from hypothesis.stateful import invariant, rule
 
 from jupyter_aisec.grants import Policy, fold
 from jupyter_aisec.grants.alerts import usage_of
 from jupyter_aisec.grants.limits import Limits
 from tests.effort import examples
-from tests.grants.test_machine import ARTIFACTS, Histories, grants
+from tests.grants.model import ARTIFACTS
+from tests.grants.test_machine import Histories, grants
 
 LIMITS = Limits(grants=5, artifacts=3, bytes=4000)
 AN_HOUR = 3600
@@ -25,8 +26,8 @@ AN_HOUR = 3600
 class LimitedHistories(Histories):
     requesters = ("researcher", "admin")
 
-    @initialize()
-    def begin(self) -> None:
+    def __init__(self) -> None:
+        super().__init__()
         self.asked: list[tuple[int, str]] = []
         self.opened: dict[tuple[str, str, int], int] = {}  # when: by human, artifact and version
         self.sizes = {name: [1500] for name in ARTIFACTS}
@@ -37,7 +38,10 @@ class LimitedHistories(Histories):
             plain.rule[0], requesters=("person:researcher", "person:admin")
         )
         return msgspec.structs.replace(
-            plain, rule=(both,), same_person=(("researcher", "admin"),), limits=LIMITS
+            plain,
+            rule=(both, *plain.rule[1:]),
+            same_person=(("researcher", "admin"),),
+            limits=LIMITS,
         )
 
     def human(self, person: str) -> str:
@@ -58,10 +62,10 @@ class LimitedHistories(Histories):
     def newest(self, person: str, artifact: str) -> tuple[str, str, int]:
         return self.human(person), artifact, len(self.sizes[artifact]) - 1
 
-    def may_ask(self, person: str) -> bool:
+    def has_room_to_ask(self, person: str) -> bool:
         return self.asked_lately(person) < 5
 
-    def may_open(self, person: str, artifact: str) -> bool:
+    def has_room_to_open(self, person: str, artifact: str) -> bool:
         if self.t - self.opened.get(self.newest(person, artifact), -AN_HOUR) < AN_HOUR:
             return True
         sizes = [*self.lately(person), self.sizes[artifact][-1]]
@@ -89,15 +93,13 @@ class LimitedHistories(Histories):
         """A kernel opens everything, starts again and opens it again."""
         grant = self.open(ARTIFACTS, 60, False)
         for _ in range(2):
-            self.bind(grant, True)
+            self.bind(grant)
             for artifact in ARTIFACTS:
                 self.release(grant, 1, artifact, 1)
         return grant
 
     @invariant()
     def both_count_alike(self) -> None:
-        if not hasattr(self, "sizes"):
-            return
         now = self.world.state.time(self.world.now)
         for person in ("researcher", "admin", "approver"):
             sizes = self.lately(person)
