@@ -346,43 +346,57 @@ class Histories(RuleBasedStateMachine):
         self.bind(grant)
         self.release(grant, 1, artifacts[0], 1)
 
+    def outlive(self, grant: str, artifacts: tuple[str, ...], bind: bool, mode: str) -> None:
+        """What nobody approved, and then another policy."""
+        if bind:
+            self.begin(grant, artifacts)
+        self.change_policy(mode)
+        self.release(grant, 1, artifacts[0], 1)
+        self.begin(grant, artifacts)
+
+    @rule(target=grants, artifacts=some_artifacts, bind=st.booleans(), then=modes)
+    def outlive_observing(self, artifacts: tuple[str, ...], bind: bool, then: str) -> str:
+        self.change_policy("observe")
+        grant = self.ask(artifacts, LONGEST)
+        self.outlive(grant, artifacts, bind, then)
+        return grant
+
     @rule(
         target=grants,
         artifacts=some_artifacts,
-        length=seconds,
-        glass=st.booleans(),
         bind=st.booleans(),
         then=modes,
+        end=st.booleans(),
     )
-    def outlive(
-        self, artifacts: tuple[str, ...], length: int, glass: bool, bind: bool, then: str
-    ) -> str:
-        """What nobody approved, and then another policy."""
-        self.change_policy("enforce" if glass else "observe")
-        grant = self.ask(artifacts, length, glass=glass)
-        if bind:
-            self.begin(grant, artifacts)
-        self.change_policy(then)
-        self.release(grant, 1, artifacts[0], 1)
-        self.begin(grant, artifacts)
+    def outlive_glass(self, artifacts: tuple[str, ...], bind: bool, then: str, end: bool) -> str:
+        """Also its end lifts no duty: the glass is broken again."""
+        self.change_policy("enforce")
+        grant = self.break_glass(artifacts, LONGEST)
+        self.outlive(grant, artifacts, bind, then)
+        if end:
+            self.decide(grant, "researcher", "return")
+        self.break_glass(artifacts, LONGEST)
         return grant
 
     @precondition(lambda self: any(model.awaited() for model in self.models.values()))
-    @rule(again=st.booleans())
-    def review_all(self, again: bool) -> None:
-        """Every review that is owed; whoever owed one may break the glass again."""
+    @rule(target=grants, wait=st.sampled_from([0, GLASS - 1, GLASS, BEGIN]))
+    def review_all(self, wait: int) -> str:
+        """Everybody tries to review what is owed; then the glass is broken again."""
         for grant, model in self.models.items():
-            for person in sorted(model.awaited()):
+            for person in (*EVERYBODY, *APPROVERS) if model.awaited() else ():
                 self.review(grant, person)
-        if again:
-            self.break_glass(ARTIFACTS, 60)
+        grant = self.break_glass(ARTIFACTS, LONGEST)
+        self.tick(wait)
+        self.begin(grant, ARTIFACTS)
+        return grant
 
     @rule(label=st.sampled_from(LABELS), others=countersigners)
     def clean(self, label: str, others: set[str]) -> None:
-        """A version with one label, and at once an attempt to drop it."""
+        """A version with one label, and at once attempts to drop it."""
         self.seal_result({label}, set())
         which = len(self.labels) - 1
-        self.declassify(which, {label}, "researcher", others, wild=False, late=False)
+        for late in (True, False):
+            self.declassify(which, {label}, "researcher", others, wild=False, late=late)
 
     # What both must agree on.
 
