@@ -17,6 +17,7 @@ EVERYBODY = ("researcher", "approver", "second", "admin")
 APPROVERS = ("approver", "second")
 ADMINS = ("second", "admin")
 NEVER = 10**9
+OPENABLE = (*ARTIFACTS, RESULT)
 
 Action = Literal["deny", "withdraw", "return", "revoke"]
 ACTIONS: dict[Action, str] = {
@@ -37,6 +38,7 @@ class Model:
     wanted: tuple[int, tuple[str, ...]]  # how long, and what
     way: Literal["approved", "observed", "glass"]
     version: int  # of the policy under which it was asked for
+    labels: frozenset[str]  # of the result, if that was asked for
     approved: list[tuple[str, int]] = field(default_factory=list)
     reviewed: set[str] = field(default_factory=set)
     kernels: list[tuple[int, str]] = field(default_factory=list)
@@ -47,10 +49,12 @@ class Model:
     def __post_init__(self) -> None:
         length, artifacts = self.wanted
         self.artifacts = set(artifacts)
-        self.seconds = min(length, GLASS if self.way == "glass" else LONGEST)
+        needed, named, longest = strictest(artifacts, self.labels)
+        self.longest = min(length, longest, GLASS if self.way == "glass" else NEVER)
+        self.seconds = self.longest  # less, where an approver narrows it
         self.within = min(BEGIN, GLASS) if self.way == "glass" else BEGIN
-        self.needed = NEEDED if self.way == "approved" else 0
-        self.approvers = () if self.way == "observed" else APPROVERS
+        self.needed = needed if self.way == "approved" else 0
+        self.approvers = () if self.way == "observed" else named
 
     # When it begins and ends, and what it is at a moment.
 
@@ -65,7 +69,7 @@ class Model:
         return self.start if self.start is not None else (self.kernels or [(None, "")])[0][0]
 
     def lapses(self) -> int:
-        window = self.start + min(self.wanted[0], LONGEST) if self.start is not None else NEVER
+        window = NEVER if self.start is None else self.start + self.longest
         return min(self.asked + PENDING, window)
 
     def ends(self) -> tuple[int, str]:
@@ -135,6 +139,10 @@ class Model:
         begun = state == "active" or (state == "scheduled" and self.start is None)
         return begun and (self.needed > 0 or self.version == version)
 
+    def covers(self, artifact: str, labels: set[str]) -> bool:
+        """Whether it lets a version be opened that carries these labels now."""
+        return artifact in self.artifacts and labels <= self.labels
+
     def may_open(self, kernel: str, observes: bool, t: int) -> bool:
         """What was asked for while a policy observed opens nothing once one decides."""
         return (
@@ -145,23 +153,32 @@ class Model:
         )
 
 
-def may_ask(start: int | None) -> bool:
-    """Whether a policy that decides lets the researcher ask, for a start in so many seconds."""
-    return start is None or start <= BEGIN
+def strictest(artifacts: Iterable[str], labels: Iterable[str]) -> tuple[int, tuple[str, ...], int]:
+    """How many approvals these take, of whom, and how long they may be open."""
+    plain = any(one in ARTIFACTS for one in artifacts)
+    needed = NEEDED if plain or "secret" in labels else 1
+    return needed, ("approver",) if "phi" in labels else APPROVERS, LONGEST if plain else NEVER
 
 
-def may_break(start: int | None, own: Iterable[Model]) -> bool:
+def may_ask(artifacts: Iterable[str], labels: Iterable[str], start: int | None) -> bool:
+    """Whether a policy that decides lets anybody ask, for a start in so many seconds."""
+    needed, named, _ = strictest(artifacts, labels)
+    return len(named) >= needed and (start is None or start <= BEGIN)
+
+
+def may_break(artifacts: Iterable[str], start: int | None, own: Iterable[Model]) -> bool:
     """Whether one that decides lets the glass be broken by whose grants are ``own``."""
-    return start is None and not any(model.awaited() for model in own)
+    owed = any(model.awaited() for model in own)
+    return start is None and RESULT not in artifacts and not owed
 
 
 def may_drop(labels: set[str], drops: set[str], first: str, others: set[str]) -> bool:
-    """Whether these people may drop that from a version of the researcher's, whatever the mode."""
-    named = {"approver"} if "phi" in labels else set(APPROVERS)
+    """Whether these people may drop that from a version of the result, whatever the mode."""
+    needed, named, _ = strictest((RESULT,), labels)
     return (
         bool(drops)
         and drops <= labels
         and first in ("researcher", *ADMINS)
-        and others <= named - {first}
-        and len(others) >= (2 if "secret" in labels else 1)
+        and others <= {*named} - {first}
+        and len(others) >= needed
     )

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
+from msgspec.structs import replace
 
 from jupyter_aisec.grants import Policy, fold
 from jupyter_aisec.grants.alerts import usage_of
 from jupyter_aisec.grants.limits import Limits
 from tests.effort import examples
-from tests.grants.model import ARTIFACTS
+from tests.grants.model import ARTIFACTS, OPENABLE, RESULT
 from tests.grants.test_machine import Histories, grants
 
 LIMITS = Limits(grants=5, artifacts=3, bytes=4000)
@@ -29,17 +29,15 @@ class LimitedHistories(Histories):
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[tuple[int, str]] = []
-        self.opened: dict[tuple[str, str, int], int] = {}  # when: by human, artifact and version
-        self.sizes = {name: [1500] for name in ARTIFACTS}
+        self.spent: dict[tuple[str, str, int], int] = {}  # when: by human, artifact and version
+        self.sizes = {name: [1500] for name in OPENABLE}
 
     def policy(self, mode: str) -> Policy:
         plain = super().policy(mode)
-        both = msgspec.structs.replace(
-            plain.rule[0], requesters=("person:researcher", "person:admin")
-        )
-        return msgspec.structs.replace(
+        both = ("person:researcher", "person:admin")
+        return replace(
             plain,
-            rule=(both, *plain.rule[1:]),
+            rule=tuple(replace(one, requesters=both) for one in plain.rule),
             same_person=(("researcher", "admin"),),
             limits=LIMITS,
         )
@@ -51,7 +49,7 @@ class LimitedHistories(Histories):
         """The sizes of what that human being opened within the hour."""
         return [
             self.sizes[artifact][version]
-            for (human, artifact, version), when in self.opened.items()
+            for (human, artifact, version), when in self.spent.items()
             if human == self.human(person) and self.t - when < AN_HOUR
         ]
 
@@ -66,7 +64,7 @@ class LimitedHistories(Histories):
         return self.asked_lately(person) < 5
 
     def has_room_to_open(self, person: str, artifact: str) -> bool:
-        if self.t - self.opened.get(self.newest(person, artifact), -AN_HOUR) < AN_HOUR:
+        if self.t - self.spent.get(self.newest(person, artifact), -AN_HOUR) < AN_HOUR:
             return True
         sizes = [*self.lately(person), self.sizes[artifact][-1]]
         return len(sizes) <= 3 and sum(sizes) <= 4000
@@ -75,7 +73,10 @@ class LimitedHistories(Histories):
         self.asked.append((self.t, self.human(person)))
 
     def did_open(self, person: str, artifact: str) -> None:
-        self.opened[self.newest(person, artifact)] = self.t
+        self.spent[self.newest(person, artifact)] = self.t
+
+    def did_seal_result(self) -> None:
+        self.sizes[RESULT].append(1500)
 
     @rule(length=st.integers(600, AN_HOUR + 2) | st.just(AN_HOUR))
     def rest(self, length: int) -> None:

@@ -7,7 +7,7 @@ covers, when it ends and who has yet to review it, and on the labels of every ve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from jupyter_aisec.errors import AisecError
 from jupyter_aisec.grants import Policy, fold, propose_ending
 from jupyter_aisec.grants.duties import unreviewed, who_reviews
 from jupyter_aisec.grants.signatures import TOLERANCE
+from jupyter_aisec.people.keys import SigningKey
 from jupyter_aisec.times import format_time
 from tests.effort import examples
 from tests.grants.model import (
@@ -32,6 +33,7 @@ from tests.grants.model import (
     LABELS,
     LONGEST,
     NEEDED,
+    OPENABLE,
     PENDING,
     RESULT,
     Action,
@@ -42,10 +44,15 @@ from tests.grants.model import (
 )
 from tests.grants.world import START, Kernel, policy, stocked, ulid
 
+VERDICTS = ("justified", "unjustified")
+
 grants = Bundle("grants")
 modes = st.sampled_from(["enforce", "observe"])
 some_labels = st.sets(st.sampled_from(LABELS))
-some_artifacts = st.sets(st.sampled_from(ARTIFACTS), min_size=1).map(lambda x: tuple(sorted(x)))
+plain_artifacts = st.sets(st.sampled_from(ARTIFACTS), min_size=1).map(lambda x: tuple(sorted(x)))
+some_artifacts = plain_artifacts | st.sets(st.sampled_from(OPENABLE), min_size=1).map(
+    lambda x: tuple(sorted(x))
+)
 seconds = st.integers(1, 120)
 people = st.sampled_from(EVERYBODY)
 approvers = st.sampled_from((*APPROVERS, *EVERYBODY))
@@ -64,7 +71,9 @@ class Histories(RuleBasedStateMachine):
         self.models: dict[str, Model] = {}
         self.kernels: dict[str, Kernel] = {}
         self.actions: dict[str, tuple[str, str]] = {}
-        self.labels: dict[str, set[str]] = {}  # of the result's versions, by seal id
+        # Of the result's versions, by seal id: the labels, and by kernel: those it opened.
+        self.labels: dict[str, set[str]] = {self.world.seal(RESULT, self.key): set()}
+        self.opened: dict[str, set[str]] = {}
 
     # What another machine, with limits, knows more of.
 
@@ -83,6 +92,9 @@ class Histories(RuleBasedStateMachine):
         pass
 
     def did_open(self, person: str, artifact: str) -> None:
+        pass
+
+    def did_seal_result(self) -> None:
         pass
 
     def policy(self, mode: str) -> Policy:
@@ -108,6 +120,10 @@ class Histories(RuleBasedStateMachine):
     @property
     def observes(self) -> bool:
         return self.modes[-1] == "observe"
+
+    @property
+    def key(self) -> SigningKey:
+        return self.world.keys["researcher"]
 
     @property
     def clock(self) -> int:
@@ -170,9 +186,11 @@ class Histories(RuleBasedStateMachine):
         person: str = "researcher",
         glass: bool = False,
     ) -> str:
-        may = person in self.requesters and may_ask(start) and self.has_room_to_ask(person)
+        labels = frozenset().union(*self.labels.values() if RESULT in artifacts else ())
+        may = may_ask(artifacts, labels, start) and person in self.requesters
+        may = may and self.has_room_to_ask(person)
         if glass:
-            may = may and may_break(start, self.own(person).values())
+            may = may and may_break(artifacts, start, self.own(person).values())
         allowed = (may or self.observes) and (start is None or start >= 0) and self.in_time
         begins = None if start is None else self.t + start
         when = None if begins is None else format_time(START + timedelta(seconds=begins))
@@ -180,14 +198,15 @@ class Histories(RuleBasedStateMachine):
         fields = {"grant": grant, "seconds": length, "start": when, "person": person}
         if self.attempt(allowed, self.world.ask, *artifacts, break_glass=glass, **fields):
             way = "observed" if self.observes else "glass" if glass else "approved"
-            wanted = (length, artifacts)
-            self.models[grant] = Model(person, self.t, begins, wanted, way, self.version)
+            self.models[grant] = Model(
+                person, self.t, begins, (length, artifacts), way, self.version, labels
+            )
             self.did_ask(person)
         return grant
 
     @rule(
         target=grants,
-        artifacts=some_artifacts,
+        artifacts=plain_artifacts | some_artifacts,
         length=seconds,
         start=st.none() | st.none() | st.none() | st.integers(0, BEGIN),
         person=askers,
@@ -226,8 +245,8 @@ class Histories(RuleBasedStateMachine):
         if self.attempt(may and self.in_time, self.world.decide, action, grant, person):
             model.why = ACTIONS[action]
 
-    @rule(grant=grants, person=approvers, verdict=st.sampled_from(["justified", "unjustified"]))
-    def review(self, grant: str, person: str, verdict: str = "justified") -> None:
+    @rule(grant=grants, person=approvers, verdict=st.sampled_from(VERDICTS))
+    def review(self, grant: str, person: str, verdict: str) -> None:
         model = self.models.get(grant)
         if model is None:
             return
@@ -254,7 +273,7 @@ class Histories(RuleBasedStateMachine):
     @rule(
         grant=grants,
         which=st.integers(0, 3),
-        artifact=st.sampled_from(ARTIFACTS),
+        artifact=st.sampled_from(OPENABLE),
         number=st.integers(1, 5),
     )
     def release(self, grant: str, which: int, artifact: str, number: int) -> None:
@@ -265,7 +284,8 @@ class Histories(RuleBasedStateMachine):
         kernel = model.kernels[-1][1] if which else next(iter(self.kernels))
         action = f"action_{ulid(number if which == 3 else 100 + self.world.state.size)}"
         repeated = self.actions.get(action)
-        new = artifact in model.artifacts
+        newest = list(self.labels)[-1]
+        new = model.covers(artifact, self.labels[newest] if artifact == RESULT else set())
         new = new and (self.observes or self.has_room_to_open(model.person, artifact))
         allowed = new if repeated is None else repeated == (grant, kernel)
         allowed = allowed and model.may_open(kernel, self.observes, self.t)
@@ -274,6 +294,8 @@ class Histories(RuleBasedStateMachine):
             assert (self.world.state.size == size) == (repeated is not None)
             if repeated is None:
                 self.did_open(model.person, artifact)
+                if artifact == RESULT:
+                    self.opened.setdefault(kernel, set()).add(newest)
             self.actions[action] = (grant, kernel)
 
     @rule(grant=grants, which=st.integers(0, 2))
@@ -290,7 +312,7 @@ class Histories(RuleBasedStateMachine):
         if self.attempt(kernel not in model.confirmed, act):
             model.confirmed.add(kernel)
 
-    # Labels: they flow from parents, and go by declassification alone.
+    # Labels: they flow from parents and from what was opened, and go by declassification alone.
 
     @rule(
         labels=some_labels | st.sampled_from([{"phi"}, {"secret"}]),
@@ -299,14 +321,35 @@ class Histories(RuleBasedStateMachine):
     def seal_result(self, labels: set[str], of: set[int]) -> None:
         """A version made of earlier ones."""
         parents = [one for number, one in enumerate(self.labels) if number in of]
+        self.put(labels, parents, parents, self.key)
+
+    @rule(grant=grants, labels=some_labels)
+    def seal_in_kernel(self, grant: str, labels: set[str]) -> None:
+        model = self.models.get(grant)
+        if model is None or not model.kernels or model.person != "researcher":
+            return
+        kernel = model.kernels[-1][1]
+        self.put(labels, self.opened.get(kernel, ()), [], self.kernels[kernel].key)
+
+    def put(
+        self, labels: set[str], sources: Iterable[str], parents: list[str], key: SigningKey
+    ) -> None:
         seal_id = f"seal_{ulid(50_000 + self.world.state.size)}"
         fields = {"seal_id": seal_id, "labels": sorted(labels), "parents": parents}
-        allowed = all(self.labels[parent] <= labels for parent in parents)
-        key = self.world.keys["researcher"]
+        allowed = all(self.labels[source] <= labels for source in sources)
         if self.attempt(allowed, self.world.seal, RESULT, key, **fields):
             self.labels[seal_id] = set(labels)
+            self.did_seal_result()
 
-    @precondition(lambda self: self.labels)
+    @rule(target=grants, label=st.sampled_from(LABELS), labels=some_labels | st.just(set(LABELS)))
+    def flow(self, label: str, labels: set[str]) -> str:
+        """A version with one label is opened, and another made of it, and that opened too."""
+        self.seal_result({label}, set())
+        grant = self.open((RESULT,), LONGEST, True)
+        self.seal_in_kernel(grant, labels)
+        self.release(grant, 1, RESULT, 1)
+        return grant
+
     @rule(
         which=st.integers(0, 3),
         drops=some_labels,
@@ -363,7 +406,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(
         target=grants,
-        artifacts=some_artifacts,
+        artifacts=plain_artifacts,
         bind=st.booleans(),
         then=modes,
         end=st.booleans(),
@@ -378,13 +421,15 @@ class Histories(RuleBasedStateMachine):
         self.break_glass(artifacts, LONGEST)
         return grant
 
-    @precondition(lambda self: any(model.awaited() for model in self.models.values()))
     @rule(target=grants, wait=st.sampled_from([0, GLASS - 1, GLASS, BEGIN]))
     def review_all(self, wait: int) -> str:
         """Everybody tries to review what is owed; then the glass is broken again."""
-        for grant, model in self.models.items():
-            for person in (*EVERYBODY, *APPROVERS) if model.awaited() else ():
-                self.review(grant, person)
+        self.break_glass(ARTIFACTS, LONGEST)
+        for broken in [grant for grant, model in self.models.items() if model.awaited()]:
+            for verdict in VERDICTS:  # twice, and not in the same words
+                for person in EVERYBODY:
+                    self.review(broken, person, verdict)
+        self.break_glass(OPENABLE, LONGEST)  # not for a result, whose rule does not let them
         grant = self.break_glass(ARTIFACTS, LONGEST)
         self.tick(wait)
         self.begin(grant, ARTIFACTS)
