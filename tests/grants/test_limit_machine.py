@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, invariant, rule
+from hypothesis.stateful import invariant, rule
+from msgspec.structs import replace
 
 from jupyter_aisec.grants import Policy, fold
 from jupyter_aisec.grants.alerts import usage_of
 from jupyter_aisec.grants.limits import Limits
 from tests.effort import examples
-from tests.grants.test_machine import ARTIFACTS, Histories, grants
+from tests.grants.model import ARTIFACTS, OPENABLE, RESULT
+from tests.grants.test_machine import Histories, grants
 
 LIMITS = Limits(grants=5, artifacts=3, bytes=4000)
 AN_HOUR = 3600
@@ -25,19 +26,20 @@ AN_HOUR = 3600
 class LimitedHistories(Histories):
     requesters = ("researcher", "admin")
 
-    @initialize()
-    def begin(self) -> None:
+    def __init__(self) -> None:
+        super().__init__()
         self.asked: list[tuple[int, str]] = []
-        self.opened: dict[tuple[str, str, int], int] = {}  # when: by human, artifact and version
-        self.sizes = {name: [1500] for name in ARTIFACTS}
+        self.spent: dict[tuple[str, str, int], int] = {}  # when: by human, artifact and version
+        self.sizes = {name: [1500] for name in OPENABLE}
 
     def policy(self, mode: str) -> Policy:
         plain = super().policy(mode)
-        both = msgspec.structs.replace(
-            plain.rule[0], requesters=("person:researcher", "person:admin")
-        )
-        return msgspec.structs.replace(
-            plain, rule=(both,), same_person=(("researcher", "admin"),), limits=LIMITS
+        both = ("person:researcher", "person:admin")
+        return replace(
+            plain,
+            rule=tuple(replace(one, requesters=both) for one in plain.rule),
+            same_person=(("researcher", "admin"),),
+            limits=LIMITS,
         )
 
     def human(self, person: str) -> str:
@@ -47,7 +49,7 @@ class LimitedHistories(Histories):
         """The sizes of what that human being opened within the hour."""
         return [
             self.sizes[artifact][version]
-            for (human, artifact, version), when in self.opened.items()
+            for (human, artifact, version), when in self.spent.items()
             if human == self.human(person) and self.t - when < AN_HOUR
         ]
 
@@ -58,11 +60,11 @@ class LimitedHistories(Histories):
     def newest(self, person: str, artifact: str) -> tuple[str, str, int]:
         return self.human(person), artifact, len(self.sizes[artifact]) - 1
 
-    def may_ask(self, person: str) -> bool:
+    def has_room_to_ask(self, person: str) -> bool:
         return self.asked_lately(person) < 5
 
-    def may_open(self, person: str, artifact: str) -> bool:
-        if self.t - self.opened.get(self.newest(person, artifact), -AN_HOUR) < AN_HOUR:
+    def has_room_to_open(self, person: str, artifact: str) -> bool:
+        if self.t - self.spent.get(self.newest(person, artifact), -AN_HOUR) < AN_HOUR:
             return True
         sizes = [*self.lately(person), self.sizes[artifact][-1]]
         return len(sizes) <= 3 and sum(sizes) <= 4000
@@ -71,7 +73,10 @@ class LimitedHistories(Histories):
         self.asked.append((self.t, self.human(person)))
 
     def did_open(self, person: str, artifact: str) -> None:
-        self.opened[self.newest(person, artifact)] = self.t
+        self.spent[self.newest(person, artifact)] = self.t
+
+    def did_seal_result(self) -> None:
+        self.sizes[RESULT].append(1500)
 
     @rule(length=st.integers(600, AN_HOUR + 2) | st.just(AN_HOUR))
     def rest(self, length: int) -> None:
@@ -89,15 +94,13 @@ class LimitedHistories(Histories):
         """A kernel opens everything, starts again and opens it again."""
         grant = self.open(ARTIFACTS, 60, False)
         for _ in range(2):
-            self.bind(grant, True)
+            self.bind(grant)
             for artifact in ARTIFACTS:
                 self.release(grant, 1, artifact, 1)
         return grant
 
     @invariant()
     def both_count_alike(self) -> None:
-        if not hasattr(self, "sizes"):
-            return
         now = self.world.state.time(self.world.now)
         for person in ("researcher", "admin", "approver"):
             sizes = self.lately(person)
