@@ -79,7 +79,7 @@ def check_taken(grant: Grant, binding: Binding, at: datetime) -> None:
     if any(one.kernel == binding.kernel_key.key_id for one in grant.bindings):
         raise ConflictError(
             f"This kernel is, or was, bound to {grant.id}.",
-            next="A kernel that starts again makes new keys.",
+            next="Restart this kernel: it makes new keys then.",
             code="kernel-bound-already",
         )
 

@@ -43,7 +43,12 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Desk(Protocol):
-    """What a kernel may have somebody do in its person's name; nothing else is offered."""
+    """What a kernel may have somebody do in its person's name; nothing else is offered.
+
+    With ``keeps_keys`` it does so for the first pair of keys that the kernel binds, and no other.
+    """
+
+    keeps_keys: bool
 
     def about(self) -> About: ...
     def kernel_client(self, key: SigningKey, release_key: ReleaseKey) -> KernelClient: ...
@@ -64,6 +69,8 @@ class Desk(Protocol):
 
 class HomeDesk:
     """An ordinary kernel: this process holds the person's session and signing key itself."""
+
+    keeps_keys = False
 
     def __init__(self, person: PersonClient, seat: str) -> None:
         self._person = person
@@ -121,6 +128,8 @@ class HomeDesk:
 
 class KeeperDesk:
     """A secure kernel: the keeper signs, and holds what this process must not."""
+
+    keeps_keys = True
 
     def __init__(self, relay: str) -> None:
         self._url = relay

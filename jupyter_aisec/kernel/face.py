@@ -80,10 +80,13 @@ class Face:
             sealing.give_up()
 
     def hand_over(self, to: Face) -> None:
-        """The extension is loaded again: a kernel keeps its keys, and what it has opened."""
+        """The extension is loaded again: what this kernel has opened stays opened by it."""
         if self._session is not None:
             self._session.recorder = to.recorder
-            self._session.unsure = set(self._session.bound)
+            if self._session.desk.keeps_keys:
+                self._session.unsure = set(self._session.bound)
+            else:
+                self._session.renew_keys()
             self._session.listen(to._show)
             to._session = self._session
 

@@ -255,6 +255,12 @@ class KernelSession:
 
     # -- seats and keys
 
+    def renew_keys(self) -> None:
+        """A seat that another kernel took is taken back by new keys: the old ones had it once."""
+        self.key, self.release_key = SigningKey.generate(), ReleaseKey.generate()
+        self.__dict__.pop("client", None)  # it signs with the old one
+        self.bound.clear()
+
     def bind(self, view: GrantView) -> None:
         """Takes the seat, once per kernel start; whoever signs knows if it has it already."""
         if view.id in self.bound and view.id not in self.unsure:

@@ -213,7 +213,7 @@ class Api:
         fields = {
             "grant": new_id("grant"),
             "artifacts": artifacts,
-            "seconds": 600,
+            "seconds": 3600,
             "reason": "Ablation 12",
             "seat": f"session:{new_id('seat').removeprefix('seat_')}",
         }

@@ -50,6 +50,7 @@ def test_denied_while_waiting(
             while not mine and not asked.done():
                 pending = client.grants("pending")
                 mine = [one.id for one in pending if one.artifacts == (artifact,)]
+            assert mine, asked.result()
             client.deny(mine[0], "not now")
             done = asked.result()
         assert done.returncode == row.exit

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RunningBroker
-from tests.faults.person import Met, Person, ok
+from tests.faults.following import words
+from tests.faults.person import JOURNAL, Met, Person, ok
 from tests.faults.table import Row
 from tests.kernel.conftest import SecureKernel, World, wait_for
 
@@ -98,7 +99,10 @@ def test_broker_killed_in_a_walk(
 
     def survives(met: Met) -> None:
         """Started again as it is printed, it has all that anybody was told; homes remember."""
-        mortal.start(met.commands(URL=unstarted.url)[0])
+        start, export = met.commands(URL=unstarted.url)
+        mortal.start(start)
+        JOURNAL.done(*words(start))
+        researching.type(export)
         grown.append(client.watch.latest().size)  # raises where the ledger has another past
 
     def in_the_kernel(cell: str) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from jupyter_aisec.grants.policy import DEFAULT_POLICY_TEXT
 from tests.conftest import RunningBroker
 from tests.faults.clocks import clock_off, exported
-from tests.faults.person import Notebook, Person, grant_in, ok
+from tests.faults.kernels import ordinary_kernel
+from tests.faults.person import Person, grant_in, ok
 from tests.faults.table import Row
 
 
@@ -22,13 +21,6 @@ def put_in_force(broker: RunningBroker, folder: Path, limits: str) -> None:
     arguments = ("policy", "apply", str(file), "--out", str(change), "--yes")
     ok(broker.run(*arguments, person="approver"))
     ok(broker.run("policy", "countersign", str(change), "--yes", person="researcher"))
-
-
-@pytest.fixture
-def limit(broker: RunningBroker, tmp_path: Path) -> Iterator[Callable[[str], None]]:
-    """Limits at the broker of all rows, for as long as the test lasts."""
-    yield lambda limits: put_in_force(broker, tmp_path, limits)
-    put_in_force(broker, tmp_path, "")
 
 
 def test_limit_reached(
@@ -52,20 +44,25 @@ def test_limit_reached(
 
 def test_limit_too_small(
     row: Row,
-    notebook: Notebook,
-    approving: Person,
-    artifact: str,
-    limit: Callable[[str], None],
+    own_broker: RunningBroker,
+    at_terminal: Callable[[RunningBroker, str], Person],
+    tmp_path: Path,
 ) -> None:
-    large = f"{artifact}-large"
-    approving.broker.client("researcher").seal(large, {"x.bytes": bytes(200_000)})
-    limit('[limits]\nbytes = "100kB"\n')
-    asked = notebook.cell(f"%grant request {artifact} {large} --for 1h --reason fault")
-    approving.type(f"aisec grant approve {grant_in(asked)}")
-    notebook.cell(f"%load_secure {artifact} as frame")
-    cell = f"%load_secure {large} as data"
-    met = notebook.meets(row, cell)
-    assert "at most 100 kB in any hour" in met.follow(approving)
-    limit('[limits]\nbytes = "1MB"\n')
-    notebook.cell(cell)
-    assert len(notebook.shell.user_ns["data"]) == 200_000
+    researcher = own_broker.client("researcher")
+    researcher.seal("dataset/small", {"x.csv": b"x\n1\n"})
+    researcher.seal("dataset/large", {"x.bytes": bytes(200_000)})
+    put_in_force(own_broker, tmp_path, '[limits]\nbytes = "100kB"\n')
+    researching, approving = (at_terminal(own_broker, one) for one in ("researcher", "approver"))
+    notebook = ordinary_kernel(researching, tmp_path / "kernel")
+    try:
+        asked = "%grant request dataset/small dataset/large --for 1h --reason fault"
+        approving.type(f"aisec grant approve {notebook.ask(asked)}")
+        notebook.cell("%load_secure dataset/small as frame")
+        cell = "%load_secure dataset/large as data"
+        met = notebook.meets(row, cell)
+        assert "at most 100 kB in any hour" in met.follow(approving)
+        put_in_force(own_broker, tmp_path, '[limits]\nbytes = "1MB"\n')
+        notebook.cell(cell)
+        notebook.cell("assert len(data) == 200_000")
+    finally:
+        notebook.kernel.stop()

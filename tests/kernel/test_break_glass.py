@@ -9,10 +9,7 @@ import jupyter_aisec as aisec
 from tests.conftest import BREAKABLE, RunningBroker
 
 from .conftest import World
-from .test_relay import relay, relayed
 from .test_walk_ordinary import code_of, run
-
-__all__ = ["relay", "relayed"]  # fixtures
 
 ASK = '%grant request dataset/rows --for 1h --reason "the pager went" --break-glass'
 

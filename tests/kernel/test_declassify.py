@@ -49,7 +49,7 @@ def aisec(world, person, *arguments):
     return done.stdout
 
 
-def test_a_result_loses_its_label(own, tmp_path):
+def test_a_result_loses_its_label(own, tmp_path, monkeypatch):
     world, name = own.world, "results/y"
     run(own, '%grant request dataset/x --for 5m --reason "a test"')
     world.approve_next()
@@ -73,8 +73,10 @@ def test_a_result_loses_its_label(own, tmp_path):
     # What the kernel opened keeps its label, and so does whatever it seals now.
     run(own, f"%save_secure model as {name}")
     assert world.researcher.artifact(name).labels == ("phi",)
-    # Another kernel, which opened the result alone.
+    # Another kernel, of another notebook, which opened the result alone.
     extension.unload(own.shell)
+    monkeypatch.setattr(extension, "_before", None)
+    monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "another.ipynb"))
     extension.load(own.shell)
     run(own, f'%grant request {name}@1 --for 1h --reason "a test"')
     world.approve_next()
