@@ -2,6 +2,7 @@ import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
 import { IGrant, parseGrant } from './grant';
+import { fields, list, text } from './json';
 import { IProblem } from './tokens';
 
 /** What the server extension knows at one moment. */
@@ -13,28 +14,18 @@ export interface IAnswer {
 }
 
 function parseProblem(value: unknown): IProblem | null {
-  if (typeof value !== 'object' || value === null) {
-    return null;
-  }
-  const { code, what, next } = value as Record<string, unknown>;
+  const { code, what, next } = fields(value);
   return typeof what === 'string'
-    ? {
-        code: typeof code === 'string' ? code : 'unknown',
-        what,
-        next: typeof next === 'string' ? next : ''
-      }
+    ? { code: text(code, 'unknown'), what, next: text(next) }
     : null;
 }
 
 /** Read the server extension's answer; what is not understood is left out. */
 export function parseAnswer(value: unknown): IAnswer {
-  const raw = (
-    typeof value === 'object' && value !== null ? value : {}
-  ) as Record<string, unknown>;
-  const grants = Array.isArray(raw.grants) ? raw.grants : [];
-  const now = typeof raw.now === 'string' ? Date.parse(raw.now) : NaN;
+  const raw = fields(value);
+  const now = Date.parse(text(raw.now));
   return {
-    grants: grants
+    grants: list(raw.grants)
       .map(parseGrant)
       .filter((grant): grant is IGrant => grant !== null),
     problem: parseProblem(raw.problem),

@@ -2,6 +2,8 @@
  * A grant as the broker shows it, and what a person wants to know of it at a moment: pure.
  */
 
+import { fields, text, texts, time } from './json';
+
 /** States of a grant; see docs/architecture.md. */
 export type GrantState = 'pending' | 'scheduled' | 'active' | 'ended';
 
@@ -27,22 +29,6 @@ export interface IGrant {
 /** How urgent a grant is. */
 export type Level = 'quiet' | 'warn' | 'over';
 
-function text(value: unknown): string {
-  return typeof value === 'string' ? value : '';
-}
-
-function texts(value: unknown): string[] {
-  return Array.isArray(value)
-    ? value.filter((item): item is string => typeof item === 'string')
-    : [];
-}
-
-function time(value: unknown): string | null {
-  return typeof value === 'string' && !Number.isNaN(Date.parse(value))
-    ? value
-    : null;
-}
-
 const STATES: readonly string[] = ['pending', 'scheduled', 'active', 'ended'];
 
 /**
@@ -52,10 +38,7 @@ const STATES: readonly string[] = ['pending', 'scheduled', 'active', 'ended'];
  * version shows less instead of breaking the status bar.
  */
 export function parseGrant(value: unknown): IGrant | null {
-  if (typeof value !== 'object' || value === null) {
-    return null;
-  }
-  const raw = value as Record<string, unknown>;
+  const raw = fields(value);
   const id = text(raw.id);
   const state = text(raw.state);
   if (!id || !STATES.includes(state)) {

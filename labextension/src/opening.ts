@@ -8,6 +8,7 @@ import { IOutput } from '@jupyterlab/nbformat';
 import { Kernel } from '@jupyterlab/services';
 import { JSONObject } from '@lumino/coreutils';
 
+import { fields, list, text, texts } from './json';
 import { IProblem } from './tokens';
 
 /** The MIME type of sealed outputs; see jupyter_aisec/sealed/outputs.py. */
@@ -36,11 +37,8 @@ export class OpeningError extends Error implements IProblem {
 
 /** The artifacts that a sealed output says it was made from; none if it says nothing. */
 export function artifactsOf(sealed: unknown): string[] {
-  const header = fields(fields(sealed).header);
-  const keys = Array.isArray(header.keys) ? (header.keys as unknown[]) : [];
-  const names = keys
-    .map(key => fields(key).artifact)
-    .filter((name): name is string => typeof name === 'string');
+  const keys = list(fields(fields(sealed).header).keys);
+  const names = texts(keys.map(key => fields(key).artifact));
   return [...new Set(names)].sort();
 }
 
@@ -118,14 +116,4 @@ function readAnswer(answer: unknown, kernel: string): IOutput {
     'Restart it: Kernel → Restart Kernel…, and press Show again.',
     'kernel-silent'
   );
-}
-
-function fields(value: unknown): Record<string, unknown> {
-  return typeof value === 'object' && value !== null
-    ? (value as Record<string, unknown>)
-    : {};
-}
-
-function text(value: unknown): string {
-  return typeof value === 'string' ? value : '';
 }

@@ -109,9 +109,13 @@ def in_(**more):
         ({"state": "ended", "ended_why": "lapsed"}, "ended: nobody approved it in time"),
         ({"state": "ended"}, "ended: over"),
         (
-            {"state": "scheduled", "break_glass": True, "review_by": ("b\u202e",)},
-            "approved by nobody, starts when you open something; break-glass, "
-            "review owed by b\\u202e",
+            {
+                "state": "active",
+                "ends_at": in_(minutes=5),
+                "break_glass": True,
+                "review_by": ("b\u202e",),
+            },
+            "active, 5m left; break-glass, review owed by b\\u202e",
         ),
         (
             {"state": "active", "ends_at": in_(minutes=5), "break_glass": True},
