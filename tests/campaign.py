@@ -108,7 +108,7 @@ def run(search: Search) -> Result:
                 failed.append(f"{case.get('classname')}::{case.get('name')}")
     if done.returncode and not failed:
         failed.append(f"pytest ended {done.returncode}")
-    tried = sum(int(number) for number in re.findall(r"(\d+) passing examples", done.stdout))
+    tried = sum(int(number) for number in re.findall(r"(\d+) passing\b", done.stdout))
     return Result(search, count, tuple(failed), tried, seconds)
 
 
