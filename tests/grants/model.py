@@ -182,3 +182,23 @@ def may_drop(labels: set[str], drops: set[str], first: str, others: set[str]) ->
         and others <= {*named} - {first}
         and len(others) >= needed
     )
+
+
+class Session:
+    """The kernels of one person's notebook: those that nobody confirmed gone count as one."""
+
+    def __init__(self) -> None:
+        self.there: list[str] = []
+        self.opened: dict[str, set[str]] = {}
+
+    def bind(self, kernel: str) -> None:
+        self.there.append(kernel)
+        shared = set().union(*(self.opened.get(one, set()) for one in self.there))
+        self.opened.update({one: set(shared) for one in self.there})
+
+    def open(self, kernel: str, what: str) -> None:
+        for one in {kernel, *(self.there if kernel in self.there else ())}:
+            self.opened[one].add(what)
+
+    def confirm(self, kernel: str) -> None:
+        self.there.remove(kernel)

@@ -7,6 +7,7 @@ covers, when it ends and who has yet to review it, and on the labels of every ve
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
@@ -38,6 +39,7 @@ from tests.grants.model import (
     RESULT,
     Action,
     Model,
+    Session,
     may_ask,
     may_break,
     may_drop,
@@ -71,9 +73,9 @@ class Histories(RuleBasedStateMachine):
         self.models: dict[str, Model] = {}
         self.kernels: dict[str, Kernel] = {}
         self.actions: dict[str, tuple[str, str]] = {}
-        # Of the result's versions, by seal id: the labels, and by kernel: those it opened.
+        # The labels of the result's versions, by seal id.
         self.labels: dict[str, set[str]] = {self.world.seal(RESULT, self.key): set()}
-        self.opened: dict[str, set[str]] = {}
+        self.sessions: defaultdict[str, Session] = defaultdict(Session)  # by person
 
     # What another machine, with limits, knows more of.
 
@@ -269,6 +271,7 @@ class Histories(RuleBasedStateMachine):
             model.bound = self.clock
             model.kernels.append((self.t, kernel.id))
             self.kernels[kernel.id] = kernel
+            self.sessions[model.person].bind(kernel.id)
 
     @rule(
         grant=grants,
@@ -295,7 +298,7 @@ class Histories(RuleBasedStateMachine):
             if repeated is None:
                 self.did_open(model.person, artifact)
                 if artifact == RESULT:
-                    self.opened.setdefault(kernel, set()).add(newest)
+                    self.sessions[model.person].open(kernel, newest)
             self.actions[action] = (grant, kernel)
 
     @rule(grant=grants, which=st.integers(0, 2))
@@ -311,6 +314,7 @@ class Histories(RuleBasedStateMachine):
 
         if self.attempt(kernel not in model.confirmed, act):
             model.confirmed.add(kernel)
+            self.sessions[model.person].confirm(kernel)
 
     # Labels: they flow from parents and from what was opened, and go by declassification alone.
 
@@ -329,7 +333,8 @@ class Histories(RuleBasedStateMachine):
         if model is None or not model.kernels or model.person != "researcher":
             return
         kernel = model.kernels[-1][1]
-        self.put(labels, self.opened.get(kernel, ()), [], self.kernels[kernel].key)
+        opened = self.sessions[model.person].opened[kernel]
+        self.put(labels, opened, [], self.kernels[kernel].key)
 
     def put(
         self, labels: set[str], sources: Iterable[str], parents: list[str], key: SigningKey
