@@ -93,7 +93,7 @@ class LeaseThread:
         self._over: set[str] = set()
         self._said: set[str] = set()
         self._wake = threading.Event()
-        self._stopped = False
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="aisec-lease", daemon=True)
         self._listener = threading.Thread(target=self._listen, name="aisec-events", daemon=True)
 
@@ -104,7 +104,7 @@ class LeaseThread:
             self._listener.start()
 
     def stop(self) -> None:
-        self._stopped = True
+        self._stopped.set()
         self._wake.set()
 
     def leave(self, grant: str) -> None:
@@ -117,7 +117,7 @@ class LeaseThread:
 
     def _run(self) -> None:
         due = time.monotonic()
-        while not self._stopped:
+        while not self._stopped.is_set():
             if self._wake.is_set() or time.monotonic() >= due:
                 self._wake.clear()
                 near = [self._look_on(grant) for grant in self._watched()]
@@ -146,14 +146,16 @@ class LeaseThread:
 
     def _listen(self) -> None:
         """Any event about a grant of this person is a reason to look; which, does not matter."""
-        while not self._stopped:
+        while not self._stopped.is_set():
             try:
                 for _ in self._session.desk.events():
+                    if self._stopped.is_set():  # a stream that nobody reads is one that others lack
+                        return
                     self._wake.set()
             except Exception as error:  # polling goes on without it
                 if not isinstance(error, AisecError):
                     self._say(error)
-                threading.Event().wait(self._renew_seconds)
+                self._stopped.wait(self._renew_seconds)
 
     def _watched(self) -> list[str]:
         session = self._session

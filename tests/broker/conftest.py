@@ -56,7 +56,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
         with serve(site) as (api, _):
             given = seal("dataset/digits", site.keys["researcher"])
             api.seal(given, person="researcher")
-            view, kernel = api.granted()
+            view, kernel = api.granted(seconds=4 * 3600)  # copied for as long as tests run
             output, answer = record_run(api, view["id"], kernel, given)
             api.token("approver")
             return Recorded(site, view["id"], kernel, given, output, answer, api.tokens)

@@ -213,7 +213,7 @@ class Api:
         fields = {
             "grant": new_id("grant"),
             "artifacts": artifacts,
-            "seconds": 3600,
+            "seconds": 600,
             "reason": "Ablation 12",
             "seat": f"session:{new_id('seat').removeprefix('seat_')}",
         }
@@ -280,9 +280,9 @@ class Api:
         _, size, root, *_ = ok_text(self.send("GET", "/v1/ledger/checkpoint")).split("\n")
         return int(size), root
 
-    def granted(self, artifact: str = "dataset/digits") -> tuple[dict[str, Any], Kernel]:
+    def granted(self, name: str = "dataset/digits", **changes: Any) -> tuple[Any, Kernel]:
         """An active grant with its bound kernel."""
-        view, kernel = self.ask(artifact), Kernel()
+        view, kernel = self.ask(name, **changes), Kernel()
         self.approve(view)
         return self.bind(view, kernel), kernel
 

@@ -78,8 +78,6 @@ def test_the_doctor_says_that_a_home_is_no_folder(
 ) -> None:
     home = tmp_path / "home"
     home.touch() if kind == "file" else home.symlink_to("home")
-    assert main(["doctor"]) == 1
-    assert "is not a folder" in " ".join(capsys.readouterr().out.split())
     assert main(["doctor", "--json"]) == 1
     assert f"{home} is not a folder" in capsys.readouterr().out
 

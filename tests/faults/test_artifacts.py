@@ -93,8 +93,8 @@ def test_stranger_declassifies(
     labelled: str,
     at_terminal: Callable[[RunningBroker, str], Person],
 ) -> None:
-    other = at_terminal(broker, "lena")
-    ok(other.run("login", "--token", broker.add("lena", "researcher")))
+    other = at_terminal(broker, "lorna")
+    ok(other.run("login", "--token", broker.add("lorna", "researcher")))
     met = other.meets(row, "declassify", labelled, "--drop", "phi", "--reason", "r")
     assert met.holes == {"OWNER": "researcher", "NAME": f"{labelled}@2", "LABEL": "phi"}
     met.follow(researching, TEXT="aggregates")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -265,3 +266,23 @@ def test_an_event_is_a_reason_to_look():
     made.start()
     assert looked.wait(20)
     made.stop()
+
+
+def test_a_thread_that_was_stopped_hears_no_more():
+    """Or its stream would stay open at the broker, which has so many for each person."""
+    heard = []
+
+    def events():
+        for number in itertools.count():
+            heard.append(number)
+            if number == 1:
+                made.stop()
+            yield number
+
+    session = Session(lease(), lease(), lease())
+    session.desk = SimpleNamespace(events=events)
+    made, _ = thread(session, renew_seconds=60)
+    made.start()
+    made._listener.join(20)
+    assert not made._listener.is_alive()
+    assert heard == [0, 1]
