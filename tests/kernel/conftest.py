@@ -169,10 +169,20 @@ class SecureKernel:
 
     def start(self) -> None:
         log = self.log.open("ab")  # left open: a restart starts the process with it again
-        self.manager.start_kernel(
-            env=self._environment, cwd=str(self._folder), stdout=log, stderr=log
-        )
-        self._connect()
+        for tries_left in (2, 1, 0):
+            self.manager.start_kernel(
+                env=self._environment, cwd=str(self._folder), stdout=log, stderr=log
+            )
+            try:
+                self._connect()
+                return
+            except AssertionError as error:
+                # The manager chose ports that were free, and somebody was quicker to take one.
+                if not tries_left or "address is not free" not in str(error):
+                    raise
+                self.client.stop_channels()
+                self.manager.shutdown_kernel(now=True)
+                self.manager.cleanup_random_ports()
 
     def restart(self) -> None:
         self.client.stop_channels()
