@@ -256,7 +256,13 @@ class KernelSession:
     # -- seats and keys
 
     def renew_keys(self) -> None:
-        """A seat that another kernel took is taken back by new keys: the old ones had it once."""
+        """A seat that another kernel took is taken back by new keys: the old ones had it once.
+
+        To the broker they are another kernel, of which it counts what this one has opened: so
+        its labels are carried on, and a record of the new keys' names what they opened.
+        """
+        self._carried |= frozenset(self.labels)
+        self.ever_opened.clear()
         self.key, self.release_key = SigningKey.generate(), ReleaseKey.generate()
         self.__dict__.pop("client", None)  # it signs with the old one
         self.bound.clear()

@@ -208,6 +208,26 @@ def test_loading_and_unloading_twice_is_once(notebook):
     assert "load_secure" in notebook.shell.magics_manager.magics["line"]
 
 
+def test_after_a_reload_a_save_names_what_was_opened_since_and_carries_all_labels(
+    notebook, tmp_path
+):
+    world, name = notebook.world, "results/after-a-reload-of-two"
+    for artifact in ("dataset/rows", "weights/base"):
+        run(notebook, f'%grant request {artifact} --for 1h --reason "one of two"')
+        world.approve_next()
+        run(notebook, f"%load_secure {artifact} as opened")
+    run(notebook, "%reload_ext jupyter_aisec")
+    run(notebook, "%load_secure weights/base as state")
+    run(notebook, TRAIN)
+    run(notebook, f"%save_secure model as {name}")
+    assert world.researcher.artifact(name).labels == ("secret",)
+    trust = tmp_path / "trust.json"
+    trust.write_text(world.broker.run("broker", "trust", person="researcher").stdout)
+    done = world.broker.run("verify", name, "--trust", str(trust), person="researcher")
+    assert done.returncode == 0, done
+    assert "dataset/rows" in done.stdout  # what the same notebook had opened is said all the same
+
+
 def test_asking_from_a_script_says_where_to_ask(monkeypatch):
     monkeypatch.setattr(extension, "_face", None)
     monkeypatch.setattr("IPython.get_ipython", lambda: None)
