@@ -83,10 +83,7 @@ class Face:
         """The extension is loaded again: what this kernel has opened stays opened by it."""
         if self._session is not None:
             self._session.recorder = to.recorder
-            if self._session.desk.keeps_keys:
-                self._session.unsure = set(self._session.bound)
-            else:
-                self._session.renew_keys()
+            self._session.unsure = set(self._session.bound)
             self._session.listen(to._show)
             to._session = self._session
 

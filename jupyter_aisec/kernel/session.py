@@ -255,7 +255,25 @@ class KernelSession:
 
     # -- seats and keys
 
-    def renew_keys(self) -> None:
+    def bind(self, view: GrantView) -> None:
+        """Takes the seat, once per kernel start; whoever signs knows if it has it already."""
+        if view.id in self.bound and view.id not in self.unsure:
+            return
+        try:
+            bound = self._bind(view.id)
+        except ConflictError as error:
+            if error.code != "kernel-bound-already" or self.desk.keeps_keys:
+                raise
+            self._renew_keys()
+            bound = self._bind(view.id)
+        self.saw(bound)
+        self.bound.setdefault(view.id, None)
+        self.unsure.discard(view.id)
+
+    def _bind(self, grant: str) -> GrantView:
+        return self.desk.bind(grant, self.key.public, self.release_key.public)
+
+    def _renew_keys(self) -> None:
         """A seat that another kernel took is taken back by new keys: the old ones had it once.
 
         To the broker they are another kernel, of which it counts what this one has opened: so
@@ -266,14 +284,6 @@ class KernelSession:
         self.key, self.release_key = SigningKey.generate(), ReleaseKey.generate()
         self.__dict__.pop("client", None)  # it signs with the old one
         self.bound.clear()
-
-    def bind(self, view: GrantView) -> None:
-        """Takes the seat, once per kernel start; whoever signs knows if it has it already."""
-        if view.id in self.bound and view.id not in self.unsure:
-            return
-        self.saw(self.desk.bind(view.id, self.key.public, self.release_key.public))
-        self.bound.setdefault(view.id, None)
-        self.unsure.discard(view.id)
 
     def release(
         self,

@@ -13,6 +13,8 @@ import torch
 import jupyter_aisec as aisec
 from jupyter_aisec.errors import AisecError
 from jupyter_aisec.kernel import extension
+from jupyter_aisec.people.keys import SigningKey
+from jupyter_aisec.sealed.release import ReleaseKey
 
 from .conftest import wait_for
 
@@ -208,16 +210,22 @@ def test_loading_and_unloading_twice_is_once(notebook):
     assert "load_secure" in notebook.shell.magics_manager.magics["line"]
 
 
-def test_after_a_reload_a_save_names_what_was_opened_since_and_carries_all_labels(
+def test_a_kernel_that_takes_its_seat_back_names_what_it_opened_since_and_carries_all_labels(
     notebook, tmp_path
 ):
-    world, name = notebook.world, "results/after-a-reload-of-two"
+    """It opened two things; one of the seats is taken by another kernel of the notebook."""
+    world, name, session = notebook.world, "results/after-the-seat-was-lost", notebook.face.session
+    grants = {}
     for artifact in ("dataset/rows", "weights/base"):
         run(notebook, f'%grant request {artifact} --for 1h --reason "one of two"')
-        world.approve_next()
+        grants[artifact] = world.approve_next()
         run(notebook, f"%load_secure {artifact} as opened")
-    run(notebook, "%reload_ext jupyter_aisec")
+    lost, before = grants["weights/base"], session.key
+    session.desk.bind(lost, SigningKey.generate().public, ReleaseKey.generate().public)
+    aisec.unload_ipython_extension(notebook.shell)
+    aisec.load_ipython_extension(notebook.shell)
     run(notebook, "%load_secure weights/base as state")
+    assert session.key is not before
     run(notebook, TRAIN)
     run(notebook, f"%save_secure model as {name}")
     assert world.researcher.artifact(name).labels == ("secret",)
@@ -226,6 +234,18 @@ def test_after_a_reload_a_save_names_what_was_opened_since_and_carries_all_label
     done = world.broker.run("verify", name, "--trust", str(trust), person="researcher")
     assert done.returncode == 0, done
     assert "dataset/rows" in done.stdout  # what the same notebook had opened is said all the same
+
+
+def test_a_reload_loses_nothing(notebook):
+    run(notebook, ASK)
+    notebook.world.approve_next()
+    run(notebook, "%load_secure dataset/rows as df")
+    run(notebook, "kept = df.copy()")
+    aisec.unload_ipython_extension(notebook.shell)
+    aisec.load_ipython_extension(notebook.shell)
+    run(notebook, "%save_secure kept as results/after-a-plain-reload")
+    found = notebook.world.researcher.artifact("results/after-a-plain-reload")
+    assert found.labels == ("secret",)
 
 
 def test_asking_from_a_script_says_where_to_ask(monkeypatch):
