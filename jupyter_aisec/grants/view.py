@@ -59,7 +59,8 @@ class GrantView(msgspec.Struct, frozen=True, kw_only=True):
     ``seconds`` is how long it holds and ``artifacts`` what it covers, after every cap and
     narrowing; what was asked is in ``request``. ``warn`` is when to warn the person of the end,
     the first moment first; nobody else has a rule for it. ``ending`` lists the kernels of an ended
-    grant whose keys and buffers nobody has confirmed gone. ``labels`` are those that everything
+    grant whose keys and buffers nobody has confirmed gone. ``asked_labels`` are those of
+    all that was asked for, then: approvers decide about them. ``labels`` are those that everything
     must carry that the kernel in the seat seals now. A grant under ``break_glass`` was approved by
     nobody: ``review_by`` are those whose review is still awaited, none once there are as many as
     ``reviews_needed``.
@@ -92,6 +93,7 @@ class GrantView(msgspec.Struct, frozen=True, kw_only=True):
     kernels: tuple[KernelView, ...]
     ending: tuple[str, ...]
     labels: tuple[str, ...]
+    asked_labels: tuple[str, ...]
     now: str
     request: Envelope
     terms: Terms
@@ -170,6 +172,7 @@ def grant_view(state: State, grant: Grant, now: datetime) -> GrantView:
             for one in grant.bindings
         ),
         ending=grant.ending(at),
+        asked_labels=tuple(sorted(frozenset().union(*grant.labels.values()))),
         labels=tuple(sorted(state.labels(grant.seat.kernel))) if grant.seat else (),
         now=format_time(at),
         request=grant.signed.envelope,

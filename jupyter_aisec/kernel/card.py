@@ -94,7 +94,7 @@ def render_html(view: GrantView, now: datetime, warning: str = "") -> str:
     rows = [
         ("artifacts", ", ".join(visible(name) for name in view.artifacts)),
         ("reason", visible(view.reason)),
-        ("asked for", format_duration(timedelta(seconds=view.seconds))),
+        ("time", format_duration(timedelta(seconds=view.seconds))),
     ]
     table = "".join(
         f'<tr><td style="padding-right:1em;opacity:.7">{html.escape(label)}</td>'

@@ -187,6 +187,17 @@ def test_sealing_goes_where_it_is_told(aisec: Aisec, tmp_path: Path) -> None:
     assert list((tmp_path / "store").rglob("0000.sealed"))
 
 
+def test_an_approver_sees_the_labels_of_what_is_asked_for(
+    aisec: Aisec, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "x.csv").write_text("x\n")
+    aisec("researcher", "artifact", "seal", tmp_path / "x.csv", name, "--label", "patients")
+    ask = ("grant", "request", name, "--for", "1h", "--reason", "r", "--json")
+    grant = aisec("researcher", *ask).json["id"]
+    for command in (("show", grant), ("approve", grant, "--yes")):
+        assert re.search(r"labels +patients\b", aisec("approver", "grant", *command).out)
+
+
 def test_asking_and_approving(aisec: Aisec, name: str) -> None:
     asked = aisec("researcher", "grant", "request", name, "--for", "1h", "--reason", "r")
     assert "approver must approve it, with" in asked.out

@@ -57,6 +57,7 @@ def view(**changes):
         "reviews_needed": 0,
         "reviews": (),
         "review_by": (),
+        "asked_labels": (),
     }
     return GrantView(**{**fields, **changes})
 
